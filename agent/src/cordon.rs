@@ -7,12 +7,13 @@ use muster_common::cordon::{AtDeadline, Cordon, CordonHolder, Drain, Hold};
 use muster_common::machine::MachineId;
 use muster_store::{Registry, RegistryError};
 
-use crate::telemetry::health::unix_seconds;
+use crate::stdx::clock::Wall;
 
 /// The cordons and drains of a cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Cordons {
     registry: Registry,
+    wall: Wall,
 }
 
 /// Who orders something, and why; for people but for the holder.
@@ -36,9 +37,9 @@ pub enum CordonError {
 }
 
 impl Cordons {
-    /// Those of the cluster that a registry knows.
-    pub fn new(registry: Registry) -> Self {
-        Self { registry }
+    /// Those of the cluster that a registry knows, dated by a clock.
+    pub fn new(registry: Registry, wall: Wall) -> Self {
+        Self { registry, wall }
     }
 
     /// Keeps a machine from taking anything new. It holds for the machine's absence and beyond, until the same holder
@@ -49,7 +50,7 @@ impl Cordons {
         order: CordonOrder,
     ) -> Result<Cordon, CordonError> {
         let CordonOrder { holder, by, reason } = order;
-        let hold = Hold { by, reason, since: unix_seconds(), drain: None };
+        let hold = Hold { by, reason, since: self.wall.unix_seconds(), drain: None };
         Ok(self.registry.cordon_machine(machine, &holder, hold).await?)
     }
 
@@ -63,7 +64,7 @@ impl Cordons {
         then: AtDeadline,
     ) -> Result<Cordon, CordonError> {
         let CordonOrder { holder, by, reason } = order;
-        let since = unix_seconds();
+        let since = self.wall.unix_seconds();
         let drain = Some(Drain { began: since, deadline, then, ended: None });
         let hold = Hold { by, reason, since, drain };
         Ok(self.registry.cordon_machine(machine, &holder, hold).await?)

@@ -57,8 +57,10 @@ use musterd::Health;
 use musterd::http::{App, AppParts, api_router};
 use musterd::inspect::Inspector;
 use musterd::net::limits::{LimitShares, Limits};
+use musterd::net::peer::HostPeers;
 use musterd::net::quota::Quotas;
 use musterd::reboot::Lock;
+use musterd::stdx::clock::Wall;
 use musterd::telemetry::metrics::Metrics;
 use musterd::view::View;
 use serde_json::{Value, json};
@@ -129,7 +131,8 @@ fn parts(registry: &Registry, view: &View, machine: &MachineId) -> AppParts {
         view: view.clone(),
         machine: machine.clone(),
         // Daemons of one machine: they find each other on loopback.
-        address: "127.0.0.1".to_owned(),
+        peers: Arc::new(HostPeers::new("127.0.0.1")),
+        wall: Wall::default(),
         metrics: Metrics::new(health.clone()),
         health,
         inspector: Inspector {

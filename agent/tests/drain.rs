@@ -19,6 +19,7 @@ use muster_common::state::DesiredState::Launched;
 use muster_engine::cluster::drain::drain_progress;
 use muster_store::Registry;
 use musterd::cordon::{CordonOrder, Cordons};
+use musterd::stdx::clock::Wall;
 use support::{Daemon, Machine, name, request_unit, timed_store, wait_until};
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
@@ -53,7 +54,7 @@ impl Cluster {
     }
 
     fn cordons(&self) -> Cordons {
-        Cordons::new(self.registry.clone())
+        Cordons::new(self.registry.clone(), Wall::default())
     }
 
     async fn drain(&self, id: &str, deadline: Option<u64>, then: AtDeadline) {

@@ -21,6 +21,7 @@ mod support;
 mod wire;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::snapshot::Snapshot;
@@ -30,8 +31,10 @@ use musterd::Health;
 use musterd::http::{App, AppParts};
 use musterd::inspect::Inspector;
 use musterd::net::listen::Sockets;
+use musterd::net::peer::HostPeers;
 use musterd::net::serve::serve;
 use musterd::reboot::Lock;
+use musterd::stdx::clock::Wall;
 use musterd::telemetry::metrics::Metrics;
 use musterd::view::View;
 use support::{Daemon, Machine, name};
@@ -142,7 +145,8 @@ fn parts(registry: &Registry, machine: &Machine) -> AppParts {
         registry: registry.clone(),
         view: View::new(registry.clone()),
         machine: machine.settings.machine_id.clone(),
-        address: machine.settings.address.clone(),
+        peers: Arc::new(HostPeers::new(machine.settings.address.clone())),
+        wall: Wall::default(),
         metrics: Metrics::new(health.clone()),
         health,
         inspector: Inspector {

@@ -25,8 +25,10 @@ use musterd::config::{ApiPart, ServedParts};
 use musterd::http::{App, AppParts, api_router};
 use musterd::inspect::Inspector;
 use musterd::net::listen::{Sockets, Tcp};
+use musterd::net::peer::HostPeers;
 use musterd::net::serve;
 use musterd::reboot::Lock;
+use musterd::stdx::clock::Wall;
 use musterd::telemetry::metrics::Metrics;
 use musterd::view::View;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -61,7 +63,8 @@ impl Daemon {
             view: View::new(registry.clone()),
             registry,
             machine: "m1".parse().unwrap(),
-            address: "127.0.0.1".to_owned(),
+            peers: Arc::new(HostPeers::new("127.0.0.1")),
+            wall: Wall::default(),
             metrics: Metrics::new(health.clone()),
             health,
             inspector: Inspector::default(),

@@ -23,8 +23,10 @@ use musterd::Health;
 use musterd::http::{App, AppParts, SLOT_LIMIT};
 use musterd::inspect::Inspector;
 use musterd::net::listen::Sockets;
+use musterd::net::peer::HostPeers;
 use musterd::net::serve;
 use musterd::reboot::Lock;
+use musterd::stdx::clock::Wall;
 use musterd::telemetry::metrics::Metrics;
 use musterd::view::View;
 use ports::free_port;
@@ -111,7 +113,8 @@ impl Cluster {
             registry: registry.clone(),
             view: View::new(registry.clone()),
             machine: machine.id.clone(),
-            address: machine.address.clone(),
+            peers: Arc::new(HostPeers::new(machine.address.clone())),
+            wall: Wall::default(),
             metrics: Metrics::new(health.clone()),
             health,
             inspector: Inspector::default(),

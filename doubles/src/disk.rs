@@ -125,6 +125,10 @@ impl Disk for LossyDisk {
         removed.map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn make_directory(&self, _: &Path, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut files = self.0.lock().unwrap();
         let Files { names, kept_names, .. } = &mut *files;

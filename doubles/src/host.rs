@@ -35,6 +35,7 @@ pub(crate) struct HostState {
     pub(crate) stubborn: BTreeSet<UnitName>,
     pub(crate) clinging: BTreeSet<UnitName>,
     pub(crate) runs: u64,
+    pub(crate) boots: u64,
     pub(crate) stopping: bool,
     pub(crate) lost: bool,
 }
@@ -172,9 +173,12 @@ impl ScriptedHost {
         self.with(|s| s.set_active(&unit_name(unit), "failed"));
     }
 
-    /// Power fails: nothing runs, and what was in `/run` is gone.
+    /// Power fails: nothing runs, what was in `/run` is gone, and another boot begins.
     pub fn power_cut(&self) {
-        self.with(|s| s.units.clear());
+        self.with(|s| {
+            s.units.clear();
+            s.boots += 1;
+        });
     }
 
     /// The line to the runner breaks, or is mended.

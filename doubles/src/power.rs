@@ -9,7 +9,7 @@ use crate::host::ScriptedHost;
 #[async_trait]
 impl power::HostPower for ScriptedHost {
     fn boot_id(&self) -> String {
-        musterd::host::identity::boot_id()
+        self.with(|s| format!("boot-{}", s.boots))
     }
 
     fn up_millis(&self) -> u64 {

@@ -19,10 +19,12 @@ use crate::host::power::HostPower;
 use crate::host::systemd_host::SystemdHost;
 use crate::http::{App, AppParts, SLOT_LIMIT};
 use crate::inspect::Inspector;
+use crate::net::peer::HostPeers;
 use crate::reboot::role::{LOOK_INTERVAL, RoleSetup};
 use crate::reboot::{Lock, RoleCollector};
 use crate::runner::docker::{Docker, Gauges};
 use crate::stdx::clock::Wall;
+use crate::stdx::disk::{Disk, HostDisk};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::view::View;
@@ -51,9 +53,10 @@ impl Assembly {
         let registry = Registry::new(open_store(config).await?, &config.prefix);
         let settings = core_settings(config);
         let address = settings.address.clone();
-        let health = Health::new();
+        let (wall, disk): (Wall, Arc<dyn Disk>) = (Wall::default(), Arc::new(HostDisk));
+        let health = Health::with_wall(wall.clone());
         let view = View::new(registry.clone());
-        let lock = Lock::new(registry.clone(), config.reboot.known_groups());
+        let lock = Lock::with_wall(registry.clone(), config.reboot.known_groups(), wall.clone());
         let host: Arc<dyn HostPower> = Arc::new(SystemdHost::default());
         let role_status = watch::Sender::new(HostStatus::default());
         let metadata = watch::Sender::new(settings.metadata.clone());
@@ -64,12 +67,13 @@ impl Assembly {
             None
         };
         let docker = runners.as_ref().and_then(|runners| runners.docker.clone());
-        let collectors = make_collectors(config, &role_status, docker.as_ref());
+        let collectors = make_collectors(config, &role_status, &wall, docker.as_ref());
         let app = App::new(AppParts {
             registry: registry.clone(),
             view: view.clone(),
             machine: settings.machine_id.clone(),
-            address: address.clone(),
+            peers: Arc::new(HostPeers::new(address.clone())),
+            wall: wall.clone(),
             health: health.clone(),
             metrics: Metrics::with_collectors(health.clone(), collectors),
             inspector: Inspector { containers: docker.clone(), ..Inspector::default() },
@@ -88,15 +92,18 @@ impl Assembly {
             view,
             lock,
             host: Arc::clone(&host),
+            disk: Arc::clone(&disk),
             state_dir: config.state_dir.clone(),
             health: health.clone(),
-            wall: Wall::default(),
+            wall: wall.clone(),
             status: role_status,
             look_interval: LOOK_INTERVAL,
         });
         let core = runners.map(|runners| CoreSetup {
             container_engine: docker.map(|docker| docker.watch_engine_state()),
             metadata: Some(metadata.subscribe()),
+            disk,
+            wall,
             ..CoreSetup::new(
                 settings,
                 registry.clone(),
@@ -113,11 +120,12 @@ impl Assembly {
 fn make_collectors(
     config: &Config,
     role_status: &watch::Sender<HostStatus>,
+    wall: &Wall,
     docker: Option<&Arc<Docker>>,
 ) -> Vec<Box<dyn Collector>> {
     let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
     if config.roles.reboot {
-        collectors.push(Box::new(RoleCollector::new(role_status.subscribe())));
+        collectors.push(Box::new(RoleCollector::new(role_status.subscribe(), wall.clone())));
     }
     if let Some(docker) = docker {
         collectors.push(Box::new(Gauges::new(docker)));
@@ -130,6 +138,7 @@ fn core_settings(config: &Config) -> CoreSettings {
     let address = config.own_address().unwrap_or_else(identity::own_address);
     CoreSettings {
         machine_id: config.machine_id.clone(),
+        host_name: identity::host_name(),
         api_address: config.advertised_api(&address),
         address,
         metadata: config.metadata.clone(),

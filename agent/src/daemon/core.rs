@@ -4,7 +4,7 @@
 //! configuration file and serves nothing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use muster_store::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::host::modes::{self, DIRECTORY};
 use crate::host::power::HostPower;
-use crate::host::{identity, modes};
 use crate::machine::cluster_memory::ClusterMemory;
 use crate::machine::converge::{Converge, ConvergeConfig};
 use crate::machine::ledger::Ledger;
@@ -32,9 +32,11 @@ use crate::{config, leader};
 /// The settings of the daemon's core; made from the configuration.
 #[derive(Debug, Clone)]
 pub struct CoreSettings {
-    /// This machine's id; see [`identity::machine_id`].
+    /// This machine's id; see [`crate::host::identity::machine_id`].
     pub machine_id: MachineId,
-    /// The address shown to people; see [`identity::own_address`].
+    /// The name of the host; see [`crate::host::identity::host_name`].
+    pub host_name: String,
+    /// The address shown to people; see [`crate::host::identity::own_address`].
     pub address: String,
     /// `host:port` where other daemons reach this one's HTTP API, if they do.
     pub api_address: Option<String>,
@@ -60,11 +62,11 @@ pub struct CoreSettings {
 }
 
 impl CoreSettings {
-    /// The record with which the machine registers itself.
-    pub fn machine_record(&self) -> Machine {
+    /// The record with which the machine registers itself in a boot.
+    pub fn machine_record(&self, boot: String) -> Machine {
         Machine {
             id: self.machine_id.clone(),
-            host: identity::host_name(),
+            host: self.host_name.clone(),
             address: self.address.clone(),
             api: self.api_address.clone(),
             metadata: self.metadata.clone(),
@@ -72,7 +74,7 @@ impl CoreSettings {
             runners: if self.agent { [RunnerKind::Systemd].into() } else { [].into() },
             containers_lost: None,
             leaving: false,
-            boot: identity::boot_id(),
+            boot,
             created: 0,
         }
     }
@@ -121,10 +123,12 @@ impl MachineRunners {
     /// are looked for in the background.
     pub fn new(settings: &CoreSettings, registry: &Registry) -> Result<Self, CoreError> {
         let CoreSettings { state_dir, run_dir, unit_dir, .. } = settings;
+        let owned = ledger_directory(run_dir);
         for (path, made) in [
             (state_dir, modes::state_directory(state_dir, &STATE_FILES)),
             (run_dir, modes::public_directory(run_dir)),
             (unit_dir, modes::public_directory(unit_dir)),
+            (&owned, modes::private_directory(&owned)),
         ] {
             made.map_err(|source| CoreError::Directory { path: path.clone(), source })?;
         }
@@ -163,7 +167,7 @@ pub struct CoreSetup {
     pub runner: Arc<dyn Runner>,
     /// Where its reports arrive that nobody asked for.
     pub runner_events: RunnerEvents,
-    /// The machine's power: whether it goes down.
+    /// The machine's power: which boot this is, and whether it goes down.
     pub host: Arc<dyn HostPower>,
     /// The state of the machine's container engine, where it has one.
     pub container_engine: Option<watch::Receiver<ContainerEngine>>,
@@ -171,12 +175,15 @@ pub struct CoreSetup {
     pub metadata: Option<watch::Receiver<BTreeMap<String, String>>>,
     /// The disk of its records.
     pub disk: Arc<dyn Disk>,
+    /// The clock that dates what the runner does not.
+    pub wall: Wall,
     /// The daemon's health.
     pub health: Health,
 }
 
 impl CoreSetup {
-    /// A core with any runner, given with its events, on this host's disk, without a container engine and with the metadata of its settings.
+    /// A core with any runner, given with its events, on this host's disk and by its clock, without a container engine and with the
+    /// metadata of its settings.
     pub fn new(
         settings: CoreSettings,
         registry: Registry,
@@ -193,6 +200,7 @@ impl CoreSetup {
             container_engine: None,
             metadata: None,
             disk: Arc::new(HostDisk),
+            wall: Wall::default(),
             health,
         }
     }
@@ -200,6 +208,7 @@ impl CoreSetup {
 
 /// Runs the daemon's core until `shutdown` is cancelled: registration, leading with its schedule loop, and the converge loop.
 ///
+/// All that it touches of the world is in the setup: it runs on a simulated node as it does on a host.
 /// It returns once what must be flushed is flushed; when the host itself shuts down, once the units are given up.
 ///
 /// # Errors
@@ -215,19 +224,17 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
         container_engine,
         metadata,
         disk,
+        wall,
         health,
     } = setup;
     // What is made: the memory of the machine's units, the registration, and the converge loop under it.
-    let owned = settings.run_dir.join("owned");
-    let ledger = modes::private_directory(&owned)
-        .and_then(|()| Ledger::open(Arc::clone(&disk), owned.clone()))
-        .map_err(|source| CoreError::Directory { path: owned, source })?;
-    let ledger_dir = settings.run_dir.join("owned");
+    let ledger_dir = ledger_directory(&settings.run_dir);
+    let ledger = open_ledger(&disk, &ledger_dir)?;
     let (state_dir, cluster) = (&settings.state_dir, settings.cluster.as_str());
     let cluster = ClusterMemory::new(Arc::clone(&disk), state_dir, &ledger_dir, cluster);
     let outage = OutageNote::new(Arc::clone(&disk), state_dir, &settings.machine_id);
     let mut registrar = RegistrationLoop::new(
-        settings.machine_record(),
+        settings.machine_record(host.boot_id()),
         settings.ttl,
         registry.clone(),
         &settings.run_dir,
@@ -253,8 +260,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
             registration: registrar.watch_registration(),
             leaving: leaving.subscribe(),
             lease_suspect: registrar.lease_suspect(),
-            disk,
-            wall: Wall::default(),
+            disk: Arc::clone(&disk),
+            wall,
             placements: last_known::path(&settings.state_dir),
             cluster,
             outage: outage.clone(),
@@ -268,7 +275,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let followed = registrar.follow();
     // A mark that is there now was meant for a daemon that is gone.
     let mark = shutdown::give_up_mark(&settings.run_dir);
-    let _ = std::fs::remove_file(&mark);
+    let _ = disk.remove(&mark);
 
     // What runs, and how it ends. The lease outlives the loops that write under it.
     let stop_registrar = CancellationToken::new();
@@ -281,15 +288,16 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let work = async {
         if let Some(converge) = converge {
             let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
-            shutdown::give_up_if_leaving(
+            let (host, mark) = (host.as_ref(), (disk.as_ref(), mark.as_path()));
+            let parting = shutdown::give_up_if_leaving(
                 converge,
-                host.as_ref(),
+                host,
                 &registry,
                 &registration,
-                &mark,
+                mark,
                 &leaving,
-            )
-            .await;
+            );
+            parting.await;
         } else {
             tokio::join!(shutdown.cancelled(), lead);
         }
@@ -301,6 +309,18 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     };
     tokio::join!(work, registrar.run(stop_registrar.clone()), follow);
     Ok(())
+}
+
+/// Opens the memory of the machine's units, whose directory is made if it is missing.
+fn open_ledger(disk: &Arc<dyn Disk>, directory: &Path) -> Result<Ledger, CoreError> {
+    disk.make_directory(directory, DIRECTORY)
+        .and_then(|()| Ledger::open(Arc::clone(disk), directory.to_owned()))
+        .map_err(|source| CoreError::Directory { path: directory.to_owned(), source })
+}
+
+/// The directory of the ledger.
+fn ledger_directory(run_dir: &Path) -> PathBuf {
+    run_dir.join("owned")
 }
 
 /// Hears that the host is about to go down while the daemon still runs: from then on nothing new is to come.

@@ -18,7 +18,7 @@ use crate::stdx::sync::lock;
 const OTHERS: u32 = 0o077;
 
 /// A directory of our own.
-const DIRECTORY: u32 = 0o700;
+pub(crate) const DIRECTORY: u32 = 0o700;
 
 /// A file of our own.
 pub(crate) const PRIVATE_FILE: u32 = 0o600;

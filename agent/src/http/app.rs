@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::error::ApiError;
 use crate::inspect::Inspector;
 use crate::net::limits::TURN_TIMEOUT;
+use crate::net::peer::Peers;
 use crate::net::quota::{Caller, LimitReached, Quota, Quotas, Ticket};
 use crate::reboot::Lock;
+use crate::stdx::clock::Wall;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::view::View;
@@ -31,8 +33,10 @@ pub struct AppParts {
     pub view: View,
     /// This machine.
     pub machine: MachineId,
-    /// Its address, as it registers itself.
-    pub address: String,
+    /// The way to the daemons of other machines.
+    pub peers: Arc<dyn Peers>,
+    /// The clock that dates what people order.
+    pub wall: Wall,
     /// The daemon's health.
     pub health: Health,
     /// The counters.

@@ -23,7 +23,7 @@ use super::query::{Invocation, JournalQuery, LineCount, OutputMode};
 use super::shown;
 use crate::host::identity;
 use crate::runner::docker::{Docker, Output, OutputError};
-use crate::telemetry::health::unix_seconds;
+use crate::stdx::clock::unix_seconds;
 
 /// Bytes read from journalctl at a time.
 const CHUNK: usize = 16 * 1024;

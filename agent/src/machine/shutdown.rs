@@ -19,6 +19,7 @@ use crate::host::power::HostPower;
 use crate::machine::converge::Converge;
 use crate::machine::outage_note::OutageNote;
 use crate::machine::registration::Registration;
+use crate::stdx::disk::Disk;
 
 /// Time that units have to stop before others are started in their place, though these still run.
 const STOP_GRACE: Duration = Duration::from_secs(60);
@@ -44,7 +45,7 @@ pub(crate) async fn give_up_if_leaving(
     host: &dyn HostPower,
     registry: &Registry,
     registration: &watch::Receiver<Registration>,
-    mark: &Path,
+    (disk, mark): (&dyn Disk, &Path),
     leaving: &watch::Sender<bool>,
 ) {
     let presence = match &*registration.borrow() {
@@ -52,7 +53,7 @@ pub(crate) async fn give_up_if_leaving(
         _ => None,
     };
     // It is for this stop only.
-    if std::fs::remove_file(mark).is_ok() {
+    if disk.remove(mark).is_ok() {
         tracing::info!("Muster leaves this machine: giving up its units");
     } else if host.is_stopping().await {
         tracing::info!("the host is shutting down: giving up its units");

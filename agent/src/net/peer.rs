@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::header;
-use muster_client::{Answer, ApiRequest, Client, ClientError, HeaderName, HeaderValue, Limits};
+use async_trait::async_trait;
+use axum::body::Body;
+use http::{Response, header};
+use muster_client::{ApiRequest, Client, ClientError, HeaderName, HeaderValue, Limits};
 use muster_common::machine::Machine;
 
 use crate::host::identity;
@@ -77,8 +79,46 @@ pub enum PeerError {
     },
 }
 
-/// Asks a machine's daemon; `own` is this machine's address. The answer's body streams; dropping it closes the connection.
-pub async fn get(machine: &Machine, own: &str, path_and_query: &str) -> Result<Answer, PeerError> {
+/// The way from this daemon to those of other machines: over the network on a host, by a call in a simulator.
+#[async_trait]
+pub trait Peers: Send + Sync {
+    /// Asks a machine's daemon with one `GET` that carries [`FORWARDED`]. The answer's body streams; dropping it ends the exchange.
+    async fn ask_daemon(
+        &self,
+        machine: &Machine,
+        path_and_query: &str,
+    ) -> Result<Response<Body>, PeerError>;
+}
+
+/// The daemons of other machines, over the network.
+#[derive(Debug, Clone)]
+pub struct HostPeers {
+    own: String,
+}
+
+impl HostPeers {
+    /// The way from a machine with this address, as it registers itself.
+    pub fn new(own: impl Into<String>) -> Self {
+        Self { own: own.into() }
+    }
+}
+
+#[async_trait]
+impl Peers for HostPeers {
+    async fn ask_daemon(
+        &self,
+        machine: &Machine,
+        path_and_query: &str,
+    ) -> Result<Response<Body>, PeerError> {
+        send_get(machine, &self.own, path_and_query).await
+    }
+}
+
+async fn send_get(
+    machine: &Machine,
+    own: &str,
+    path_and_query: &str,
+) -> Result<Response<Body>, PeerError> {
     let name = machine.id.to_string();
     let Some(api) = machine.api.clone() else {
         return Err(PeerError::NoAddress { machine: name });
@@ -94,7 +134,7 @@ pub async fn get(machine: &Machine, own: &str, path_and_query: &str) -> Result<A
     let client = Client::new([address.into()], limits)
         .with_header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME))
         .with_header(HeaderName::from_static(FORWARDED), HeaderValue::from_static("1"));
-    client.send(&ApiRequest::get(path_and_query)).await.map_err(|error| {
+    let answer = client.send(&ApiRequest::get(path_and_query)).await.map_err(|error| {
         let machine = name.clone();
         match error {
             ClientError::NoDaemon { source, .. }
@@ -106,7 +146,11 @@ pub async fn get(machine: &Machine, own: &str, path_and_query: &str) -> Result<A
             }
             error => PeerError::Answer { machine, api, source: Some(error.into()) },
         }
-    })
+    })?;
+    let status = answer.status();
+    let mut response = Response::new(Body::from_stream(answer.into_body()));
+    *response.status_mut() = status;
+    Ok(response)
 }
 
 /// Where a machine's daemon is asked; why nowhere, if what it registered cannot be so.

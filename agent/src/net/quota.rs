@@ -49,17 +49,17 @@ pub struct Quota {
     share: LimitShares,
     local: Arc<Semaphore>,
     network: Arc<Semaphore>,
-    peers: Peers,
+    peers: PeerCounts,
 }
 
 /// The number of something that each address has. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub struct PeerCounts(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// One of an address's; given back when it is dropped.
 #[derive(Debug)]
 pub struct PeerPlace {
-    peers: Peers,
+    peers: PeerCounts,
     peer: IpAddr,
 }
 
@@ -140,7 +140,7 @@ impl Quota {
     fn new(reason: &'static str, what: &'static str, share: LimitShares) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         let (local, network) = (places(share.local), places(share.network));
-        Self { reason, what, share, local, network, peers: Peers::default() }
+        Self { reason, what, share, local, network, peers: PeerCounts::default() }
     }
 
     /// Takes one, or says that there is none.
@@ -179,7 +179,7 @@ impl Quota {
     }
 }
 
-impl Peers {
+impl PeerCounts {
     /// One more for an address, unless it has as many as it may.
     pub fn take_place(&self, peer: IpAddr, most: usize) -> Option<PeerPlace> {
         let mut peers = lock(&self.0);

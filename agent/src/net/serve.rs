@@ -32,7 +32,7 @@ use super::door::{self, Refused};
 use super::gate::{ConnectionPlace, Gate};
 use super::limits::Limits;
 use super::listen::{Sockets, Tcp};
-use super::quota::{Caller, Peers};
+use super::quota::{Caller, PeerCounts};
 use crate::http::error::json;
 use crate::http::{App, api_router, no_sniffing, router_for};
 
@@ -151,7 +151,7 @@ impl Server {
         let router = TowerToHyperService::new(router_for(self.app.clone(), tcp.serves));
         let listener: TcpListener = tcp.listener;
         // Of this listener alone: who has filled one of them can still reach the others, and on loopback everybody is one peer.
-        let peers = Peers::default();
+        let peers = PeerCounts::default();
         while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,

@@ -60,7 +60,7 @@ impl RecordsFollower {
         found
     }
 
-    /// The records as they change. Needs a tokio runtime to run in.
+    /// The records as they change.
     pub(super) fn follow_records(self: &Arc<Self>) -> watch::Receiver<LatestRecords> {
         let mut slot = lock(&self.live);
         let live = slot.get_or_insert_with(|| {

@@ -3,15 +3,15 @@
 //! Owns the file that says how far this machine has come with its reboot, and that it is whole after a power cut: written
 //! beside, flushed, put in its place, and the directory flushed too.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use muster_common::reboot::{Group, Journal};
 use serde::{Deserialize, Serialize};
 
-use crate::stdx::disk::HostDisk;
-use crate::stdx::files::{Durability, replace_file};
+use crate::stdx::disk::Disk;
+use crate::stdx::files::{Durability, read_file, replace_file};
 
 /// Version of the file's form.
 const SCHEMA: u32 = 1;
@@ -19,6 +19,7 @@ const SCHEMA: u32 = 1;
 /// The file.
 #[derive(Debug, Clone)]
 pub(super) struct JournalFile {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     group: Group,
 }
@@ -44,8 +45,8 @@ pub(super) struct JournalError {
 
 impl JournalFile {
     /// The file in the directory of what survives a reboot.
-    pub(super) fn new(state_dir: &Path) -> Self {
-        Self { path: state_dir.join("reboot.json"), group: Group::default() }
+    pub(super) fn new(disk: Arc<dyn Disk>, state_dir: &Path) -> Self {
+        Self { disk, path: state_dir.join("reboot.json"), group: Group::default() }
     }
 
     /// From now on its journal speaks of a slot of this group.
@@ -61,9 +62,8 @@ impl JournalFile {
 
     fn read_record(&self) -> Option<JournalRecord> {
         let path = self.path.display();
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        let bytes = match read_file(&*self.disk, &self.path) {
+            Ok(bytes) => bytes?,
             Err(error) => {
                 tracing::error!(%path, %error, "cannot read how far the reboot has come");
                 return None;
@@ -92,20 +92,23 @@ impl JournalFile {
         let group = Some(self.group.clone());
         let record = JournalRecord { schema: SCHEMA, group, journal: journal.clone() };
         let bytes = serde_json::to_vec_pretty(&record).map_err(io::Error::from)?;
-        replace_file(&HostDisk, &self.path, &bytes, Durability::OutlivesPowerCut)
+        replace_file(&*self.disk, &self.path, &bytes, Durability::OutlivesPowerCut)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use muster_common::reboot::Phase;
 
     use super::*;
+    use crate::stdx::disk::HostDisk;
 
     #[test]
     fn what_was_kept_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
-        let mut file = JournalFile::new(directory.path());
+        let mut file = JournalFile::new(Arc::new(HostDisk), directory.path());
         assert_eq!(file.load(), (Journal::default(), None));
         let front: Group = "front".parse().unwrap();
         file.set_group(&front);
@@ -119,7 +122,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_understood_is_begun_anew() {
         let directory = tempfile::tempdir().unwrap();
-        let file = JournalFile::new(directory.path());
+        let file = JournalFile::new(Arc::new(HostDisk), directory.path());
         for text in ["", "{", "[]", "{\"schema\": 99, \"phase\": \"draining\"}"] {
             fs::write(directory.path().join("reboot.json"), text).unwrap();
             assert_eq!(file.load(), (Journal::default(), None), "{text}");
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_is_an_error() {
-        let file = JournalFile::new(Path::new("/nonexistent/muster"));
+        let file = JournalFile::new(Arc::new(HostDisk), Path::new("/nonexistent/muster"));
         let error = file.save(&Journal::default()).unwrap_err();
         assert_eq!(error.to_string(), "cannot keep /nonexistent/muster/reboot.json");
     }

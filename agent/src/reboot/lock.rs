@@ -143,15 +143,25 @@ enum SlotDecision<T> {
 }
 
 impl Lock {
-    /// Over the records of a registry. `configured`: groups of this daemon's configuration, its own among them.
+    /// Over the records of a registry. `configured`: groups of this daemon's configuration, its own among them. Slots are dated by
+    /// the clock of this host.
     pub fn new(registry: Registry, configured: impl IntoIterator<Item = Group>) -> Self {
+        Self::with_wall(registry, configured, Wall::default())
+    }
+
+    /// The same with slots that are dated by another clock.
+    pub fn with_wall(
+        registry: Registry,
+        configured: impl IntoIterator<Item = Group>,
+        wall: Wall,
+    ) -> Self {
         let mut configured: BTreeSet<Group> = configured.into_iter().collect();
         configured.insert(Group::default());
         let follower = Arc::new(RecordsFollower::new(registry.clone(), configured));
         Self(Arc::new(LockState {
             registry,
             follower,
-            wall: Wall::default(),
+            wall,
             calls: AtomicU64::new(0),
             turns: Mutex::default(),
         }))
@@ -269,8 +279,7 @@ impl Lock {
         Ok(self.0.follower.add_configured(found))
     }
 
-    /// The records as they change, with the groups that exist without one. It is fed by one watch, which all share. Needs a
-    /// tokio runtime to run in.
+    /// The records as they change, with the groups that exist without one. It is fed by one watch, which all share.
     pub fn follow_records(&self) -> watch::Receiver<LatestRecords> {
         self.0.follower.follow_records()
     }

@@ -12,22 +12,25 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
-use crate::telemetry::health::unix_seconds;
+use crate::stdx::clock::Wall;
 
 /// Tells a scrape what the role last said.
 #[derive(Debug)]
-pub struct RoleCollector(watch::Receiver<HostStatus>);
+pub struct RoleCollector {
+    told: watch::Receiver<HostStatus>,
+    wall: Wall,
+}
 
 impl RoleCollector {
     /// Of a role that says how far it is there.
-    pub fn new(told: watch::Receiver<HostStatus>) -> Self {
-        Self(told)
+    pub fn new(told: watch::Receiver<HostStatus>, wall: Wall) -> Self {
+        Self { told, wall }
     }
 }
 
 impl Collector for RoleCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let status = self.0.borrow().clone();
+        let status = self.told.borrow().clone();
         let kind = ConstGauge::new(0_i64).metric_type();
         let mut family = encoder.encode_descriptor(
             "reboot_phase",
@@ -46,8 +49,8 @@ impl Collector for RoleCollector {
             None,
             kind,
         )?;
-        let now =
-            (status.since > 0).then(|| (status.phase, unix_seconds().saturating_sub(status.since)));
+        let now = (status.since > 0)
+            .then(|| (status.phase, self.wall.unix_seconds().saturating_sub(status.since)));
         let before = status.passed.iter().map(|span| (span.phase, span.seconds));
         let mut spans: BTreeMap<_, u64> = BTreeMap::new();
         for (phase, seconds) in before.chain(now) {

@@ -26,6 +26,7 @@ use super::lock::{Lock, LockError, ReleaseReport};
 use crate::config::RebootConfig;
 use crate::host::power::HostPower;
 use crate::stdx::clock::Wall;
+use crate::stdx::disk::Disk;
 use crate::stdx::errors::error_chain;
 use crate::stdx::timer::sleep_for_opt;
 use crate::telemetry::health::{Health, HealthStatus};
@@ -62,6 +63,8 @@ pub struct RoleSetup {
     pub host: Arc<dyn HostPower>,
     /// The wall clock.
     pub wall: Wall,
+    /// The disk that the journal lies on.
+    pub disk: Arc<dyn Disk>,
     /// The directory of the journal.
     pub state_dir: PathBuf,
     /// The daemon's health.
@@ -96,7 +99,7 @@ pub(super) struct RoleLoop {
 impl RoleLoop {
     fn new(setup: RoleSetup) -> Self {
         let policy = setup.config.to_policy();
-        let mut journal_file = JournalFile::new(&setup.state_dir);
+        let mut journal_file = JournalFile::new(Arc::clone(&setup.disk), &setup.state_dir);
         let (journal, group) = journal_file.load();
         journal_file.set_group(group.as_ref().unwrap_or(&policy.group));
         let scope = RebootScope::Group(policy.group.clone());
@@ -105,7 +108,12 @@ impl RoleLoop {
             RebootRole::from_journal(policy, setup.agent, &setup.machine, boot, journal, group);
         let known = role.known_reasons();
         Self {
-            due: DueSources::start_sources(&setup.config, &setup.registry, &setup.machine, &known),
+            due: DueSources::start_sources(
+                &setup.config,
+                (&setup.registry, &setup.machine),
+                &setup.disk,
+                &known,
+            ),
             commands: Commands::new(&setup.config),
             reader: None,
             health: setup.health.subscribe(),

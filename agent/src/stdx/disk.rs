@@ -5,9 +5,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -39,6 +39,9 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 
     /// Puts the names in a directory where a power cut does not reach them.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Makes a directory, with those above it, with a mode such as 0o700. One that is there stays as it is.
+    fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()>;
 
     /// Does work that may block for long, a sync for example, out of the way of whoever asks. The work says itself when it is
     /// done. A disk that never blocks does it at once.
@@ -123,6 +126,10 @@ impl Disk for HostDisk {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
+    }
+
+    fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(mode).create(path)
     }
 
     fn run_apart(&self, work: Box<dyn FnOnce() + Send>) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use muster_common::machine::{ContainerEngine, MachineId};
 use muster_common::unit::UnitName;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::ledger::Ledger;
+use crate::stdx::clock::Wall;
 use crate::stdx::errors::error_chain;
 use crate::stdx::sync::lock;
 
@@ -99,6 +100,7 @@ impl HealthStatus {
 pub struct Health {
     status: Arc<watch::Sender<HealthStatus>>,
     plan_seconds: Histogram,
+    wall: Wall,
     /// The ledger of this machine's units, once there is one.
     ledger: Arc<OnceLock<Arc<Mutex<Ledger>>>>,
 }
@@ -109,18 +111,24 @@ const PLAN_SECONDS: [f64; 8] = [0.0001, 0.0004, 0.0016, 0.0064, 0.0256, 0.1, 0.4
 
 impl Default for Health {
     fn default() -> Self {
-        Self {
-            status: Arc::new(watch::Sender::new(HealthStatus::default())),
-            plan_seconds: Histogram::new(PLAN_SECONDS),
-            ledger: Arc::default(),
-        }
+        Self::with_wall(Wall::default())
     }
 }
 
 impl Health {
-    /// Nothing works yet.
+    /// Nothing works yet. What changes is dated by the clock of this host.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, dated by another clock.
+    pub fn with_wall(wall: Wall) -> Self {
+        Self {
+            status: Arc::new(watch::Sender::new(HealthStatus::default())),
+            plan_seconds: Histogram::new(PLAN_SECONDS),
+            wall,
+            ledger: Arc::default(),
+        }
     }
 
     /// The status as it is now.
@@ -176,7 +184,7 @@ impl Health {
                 return false;
             }
             if found.ok != ok || found.since == 0 {
-                found.since = unix_seconds();
+                found.since = self.wall.unix_seconds();
             }
             found.ok = ok;
             found.problem = problem;
@@ -283,11 +291,6 @@ fn component_transitions<'a>(
         _ => None,
     });
     changed.collect()
-}
-
-/// Now, for people; no decision rests on it.
-pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use musterd::config::{Config, Flags};
 use musterd::host::power::{HostError, HostPower};
 use musterd::reboot::{Lock, role};
 use musterd::stdx::clock::Wall;
+use musterd::stdx::disk::HostDisk;
 use musterd::view::View;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -120,6 +121,7 @@ impl Machine {
             view: View::new(self.registry.clone()),
             lock: Lock::new(self.registry.clone(), groups),
             host: Arc::clone(&self.host) as Arc<dyn HostPower>,
+            disk: Arc::new(HostDisk),
             state_dir: self.state.path().to_owned(),
             health: self.health.clone(),
             wall: Wall::default(),

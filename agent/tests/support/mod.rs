@@ -49,6 +49,7 @@ impl Machine {
         }
         let settings = CoreSettings {
             machine_id: id.parse().unwrap(),
+            host_name: String::new(),
             address: address.to_owned(),
             api_address: None,
             metadata: BTreeMap::new(),

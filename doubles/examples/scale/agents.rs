@@ -56,6 +56,7 @@ pub(crate) async fn run_agents(endpoints: Vec<String>, ttl: Duration) {
             let below = |name: &str| directory.path().join(number.to_string()).join(name);
             let settings = CoreSettings {
                 machine_id: machine_name(number).parse().unwrap(),
+                host_name: String::new(),
                 address: "127.0.0.1".to_owned(),
                 api_address: None,
                 metadata: BTreeMap::new(),

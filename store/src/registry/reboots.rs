@@ -383,7 +383,6 @@ impl Registry {
     }
 
     /// Tells when records of reboots change. Begins with a `Changed` (or `Lost`), ends when the receiver is dropped.
-    /// Needs a tokio runtime to run in.
     pub fn watch_reboots(&self, scope: &RebootScope) -> mpsc::Receiver<RebootWatchEvent> {
         let range = match scope {
             RebootScope::Group(group) => {

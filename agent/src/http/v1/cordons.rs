@@ -21,7 +21,9 @@ pub(super) async fn cordon_machine(
     let machine = known_machine(&app, &machine).await?;
     let CordonRequest { by, reason } = request;
     let order = CordonOrder { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
-    let cordon = Cordons::new(app.registry.clone()).cordon_machine(&machine, order).await?;
+    let cordon = Cordons::new(app.registry.clone(), app.wall.clone())
+        .cordon_machine(&machine, order)
+        .await?;
     Ok(json(StatusCode::OK, &CordonAnswer { machine, cordon: Some(cordon) }))
 }
 
@@ -31,7 +33,7 @@ pub(super) async fn uncordon_machine(
     Body(request): Body<UncordonRequest>,
 ) -> Result<Response, ApiError> {
     let machine = known_machine(&app, &machine).await?;
-    let cordons = Cordons::new(app.registry.clone());
+    let cordons = Cordons::new(app.registry.clone(), app.wall.clone());
     let cordon = if request.all {
         cordons.uncordon_for_all(&machine).await?;
         None

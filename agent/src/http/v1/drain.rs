@@ -31,7 +31,7 @@ pub(super) async fn drain_machine(
         return Ok(json(StatusCode::OK, &DrainAnswer { progress, revision: 0 }));
     }
     let order = CordonOrder { holder: CordonHolder::Person, by: by.into(), reason: reason.into() };
-    let cordons = Cordons::new(app.registry.clone());
+    let cordons = Cordons::new(app.registry.clone(), app.wall.clone());
     let cordon = cordons.drain_machine(&machine, order, deadline, then).await?;
     let revision = cordon.revision;
     let reader = app.view.reader_at_least(revision).await?;

@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt};
 use http::{HeaderMap, StatusCode};
-use muster_client::{Answer, escape_segment};
+use http_body_util::Limited;
+use muster_client::escape_segment;
 use muster_common::api::fleet::ErrorBody;
 use muster_common::api::v1::UnitStatus;
 use muster_common::machine::Machine;
@@ -47,8 +49,9 @@ pub(super) async fn remote_status(
 ) -> Result<Response, ApiError> {
     let path = format!("/v1/units/{}/status?machine={}", escape_segment(name.as_str()), machine.id);
     let answer = ask_daemon(app, machine, headers, &path).await?;
-    let status: UnitStatus =
-        read_json(answer, STATUS_BYTES).await.ok_or_else(|| not_a_daemons(machine, "status"))?;
+    let status: UnitStatus = read_json(answer.into_body(), STATUS_BYTES)
+        .await
+        .ok_or_else(|| not_a_daemons(machine, "status"))?;
     // Whose status it is has been asked for, and is not for the answer to say.
     let status = UnitStatus { machine: machine.id.clone(), ..status };
     Ok(json(StatusCode::OK, &status))
@@ -70,7 +73,7 @@ pub(super) async fn remote_journal(
         machine.id,
     );
     let answer = ask_daemon(app, machine, headers, &path).await?;
-    let pieces = answer.into_body().map_err(std::io::Error::other).boxed();
+    let pieces = body_pieces(answer);
     // The other daemon has the same bounds; these are for one that has not.
     Ok(if follow { pieces } else { log::bounded_log(pieces, Bounds::other_log()) })
 }
@@ -89,7 +92,7 @@ pub(super) async fn remote_followed_journal(
         machine.id
     );
     let answer = ask_daemon(app, machine, headers, &path).await?;
-    Ok(answer.into_body().map_err(std::io::Error::other).boxed())
+    Ok(body_pieces(answer))
 }
 
 /// The last lines of a unit there, or of one start of it, as plain text.
@@ -127,26 +130,32 @@ pub(super) async fn remote_last_lines(
     Ok(String::from_utf8_lossy(&text).lines().take(most).map(str::to_owned).collect())
 }
 
+/// The body of an answer, as it comes.
+fn body_pieces(answer: Response) -> BoxStream<'static, std::io::Result<Bytes>> {
+    TryStreamExt::map_err(answer.into_body().into_data_stream(), std::io::Error::other).boxed()
+}
+
 async fn ask_daemon(
     app: &App,
     machine: &Machine,
     headers: &HeaderMap,
     path: &str,
-) -> Result<Answer, ApiError> {
+) -> Result<Response, ApiError> {
     if headers.contains_key(peer::FORWARDED) {
         return Err(ApiError::bad_gateway(format!(
             "machine {} registered an address at which another machine answers",
             machine.id
         )));
     }
-    let answer = peer::get(machine, &app.address, path).await?;
+    let answer = app.peers.ask_daemon(machine, path).await?;
     let status = answer.status();
     if status == StatusCode::OK {
         return Ok(answer);
     }
     let status = if is_passed_on(status) { status } else { StatusCode::BAD_GATEWAY };
-    let body: ErrorBody =
-        read_json(answer, ERROR_BYTES).await.ok_or_else(|| not_a_daemons(machine, "error"))?;
+    let body: ErrorBody = read_json(answer.into_body(), ERROR_BYTES)
+        .await
+        .ok_or_else(|| not_a_daemons(machine, "error"))?;
     Err(ApiError::new(status, body.error.message))
 }
 
@@ -163,8 +172,10 @@ fn is_passed_on(status: StatusCode) -> bool {
 }
 
 /// A whole body of JSON; `None` if it is none, too long or too slow.
-async fn read_json<T: DeserializeOwned>(answer: Answer, limit: usize) -> Option<T> {
-    muster_runtime::timeout(BODY_TIMEOUT, answer.read_json(limit)).await.ok()?.ok()
+async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Option<T> {
+    let whole = http_body_util::BodyExt::collect(Limited::new(body, limit));
+    let whole = muster_runtime::timeout(BODY_TIMEOUT, whole).await.ok()?.ok()?;
+    serde_json::from_slice(&whole.to_bytes()).ok()
 }
 
 fn not_a_daemons(machine: &Machine, what: &str) -> ApiError {

@@ -30,7 +30,6 @@ use crate::reboot::{
     AcquireResult, LatestRecords, LockError, ReleaseReport, ReleaseResult, overview,
 };
 use crate::stdx::errors::error_chain;
-use crate::telemetry::health::unix_seconds;
 
 /// Events that may wait for a slow client. Each tells all there is, so few are enough.
 const BACKLOG: usize = 4;
@@ -187,7 +186,8 @@ async fn request_reboot(
     if let Some(request) = stands.filter(|_| !fulfils_already(host.as_ref())) {
         return Ok(json(StatusCode::OK, &Requested { id, request, anew: false, host }));
     }
-    let request = Request { by: by.into(), at: unix_seconds(), because: because.map(Into::into) };
+    let request =
+        Request { by: by.into(), at: app.wall.unix_seconds(), because: because.map(Into::into) };
     registry.request_reboot(&id, &request).await?;
     tracing::info!(machine = %id, by = request.by, because = request.because, "a reboot was requested");
     Ok(json(StatusCode::OK, &Requested { id, request, anew: true, host }))

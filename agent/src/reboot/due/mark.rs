@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::reboot::DueReason;
@@ -14,13 +15,15 @@ use muster_engine::reboot::due::reason_of_mark;
 
 use super::reasons::DueReasons;
 use crate::config::DueSource;
+use crate::stdx::disk::Disk;
+use crate::stdx::files::read_file;
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-pub(super) async fn follow_mark(mark: PathBuf, reasons: DueReasons) {
+pub(super) async fn follow_mark(disk: Arc<dyn Disk>, mark: PathBuf, reasons: DueReasons) {
     loop {
-        match read_mark(&mark).await {
+        match read_mark(&*disk, &mark) {
             Ok(reason) => reasons.set_reason(DueSource::RebootRequired, reason),
             // Not knowing changes nothing.
             Err(error) => {
@@ -31,32 +34,33 @@ pub(super) async fn follow_mark(mark: PathBuf, reasons: DueReasons) {
     }
 }
 
-async fn read_mark(mark: &Path) -> io::Result<Option<DueReason>> {
-    if !tokio::fs::try_exists(mark).await? {
+fn read_mark(disk: &dyn Disk, mark: &Path) -> io::Result<Option<DueReason>> {
+    if read_file(disk, mark)?.is_none() {
         return Ok(None);
     }
     let mut beside = OsString::from(mark);
     beside.push(".pkgs");
-    let text = tokio::fs::read(&beside).await.unwrap_or_default();
+    let text = disk.read(Path::new(&beside)).unwrap_or_default();
     Ok(Some(reason_of_mark(&String::from_utf8_lossy(&text))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stdx::disk::HostDisk;
 
-    #[tokio::test]
-    async fn the_mark_is_read_with_its_packages() {
+    #[test]
+    fn the_mark_is_read_with_its_packages() {
         let directory = tempfile::tempdir().unwrap();
         let mark = directory.path().join("reboot-required");
-        assert_eq!(read_mark(&mark).await.unwrap(), None);
+        assert_eq!(read_mark(&HostDisk, &mark).unwrap(), None);
         std::fs::write(&mark, "*** System restart required ***\n").unwrap();
         let reason = DueReason::RebootRequired { packages: vec![] };
-        assert_eq!(read_mark(&mark).await.unwrap(), Some(reason));
+        assert_eq!(read_mark(&HostDisk, &mark).unwrap(), Some(reason));
         let pkgs = directory.path().join("reboot-required.pkgs");
         std::fs::write(pkgs, "linux-image-amd64\nlibc6\nlinux-image-amd64\n").unwrap();
         let packages = vec!["libc6".to_owned(), "linux-image-amd64".to_owned()];
         let reason = DueReason::RebootRequired { packages };
-        assert_eq!(read_mark(&mark).await.unwrap(), Some(reason));
+        assert_eq!(read_mark(&HostDisk, &mark).unwrap(), Some(reason));
     }
 }

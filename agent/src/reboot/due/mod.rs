@@ -14,6 +14,7 @@ mod update_engine;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use muster_common::machine::MachineId;
 use muster_common::reboot::DueReason;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 
 use self::reasons::DueReasons;
 use crate::config::{DueSource, RebootConfig};
+use crate::stdx::disk::Disk;
 
 /// The sources of reasons, and what they last said.
 #[derive(Debug)]
@@ -37,8 +39,8 @@ impl DueSources {
     /// Begins to follow the configured sources. `known`: what they said before, in this boot.
     pub(super) fn start_sources(
         config: &RebootConfig,
-        registry: &Registry,
-        machine: &MachineId,
+        (registry, machine): (&Registry, &MachineId),
+        disk: &Arc<dyn Disk>,
         known: &[DueReason],
     ) -> Self {
         let before = known.iter().filter_map(|due| Some((source_of(due)?, due.clone())));
@@ -57,7 +59,7 @@ impl DueSources {
                 }
                 DueSource::RebootRequired => {
                     let mark: PathBuf = config.mark.clone();
-                    tasks.spawn(mark::follow_mark(mark, reasons));
+                    tasks.spawn(mark::follow_mark(Arc::clone(disk), mark, reasons));
                 }
                 DueSource::UpdateEngine => {
                     tasks.spawn(update_engine::follow_update_engine(None, reasons));

@@ -22,8 +22,8 @@ use crate::runner::docker::make::host_inputs;
 use crate::runner::docker::unit::work;
 use crate::runner::host_facts;
 use crate::runner::{RunnerError, RunnerEvent};
+use crate::stdx::clock::unix_seconds;
 use crate::stdx::timer::sleep_until_opt;
-use crate::telemetry::health::unix_seconds;
 
 /// A message to a unit's task.
 #[derive(Debug)]

@@ -1,0 +1,179 @@
+//! The daemon's core on a simulated node: no runtime, no thread, no clock and no disk of this machine, and the same to the last
+//! record every time.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use muster_common::decision::UnitWrite;
+use muster_common::seed::Seed;
+use muster_common::state::DesiredState;
+use muster_doubles::{LossyDisk, ScriptedHost, ScriptedRunner};
+use muster_runtime::simulated::Node;
+use muster_store::{LeaseClock, MemoryStore, Range, Registry, Store};
+use musterd::config::DockerConfig;
+use musterd::stdx::clock::Wall;
+use musterd::{CoreSettings, CoreSetup, Health, run_core};
+use tokio_util::sync::CancellationToken;
+
+const TTL: Duration = Duration::from_secs(10);
+
+/// A machine with its daemon's node, and a store that has the machine's time.
+struct World {
+    node: Node,
+    time: Arc<Mutex<Duration>>,
+    began: Instant,
+    store: Arc<MemoryStore>,
+    registry: Registry,
+    host: Arc<ScriptedHost>,
+    disk: LossyDisk,
+    health: Health,
+    wall: Wall,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let (time, began) = (Arc::new(Mutex::new(Duration::ZERO)), Instant::now());
+        let told = Arc::clone(&time);
+        let clock = LeaseClock::new(move || began + *told.lock().unwrap());
+        let told = Arc::clone(&time);
+        let wall = Wall::new(move || 1_700_000_000 + told.lock().unwrap().as_secs());
+        let store = Arc::new(MemoryStore::new(clock));
+        Self {
+            node: Node::new(Duration::ZERO),
+            time,
+            began,
+            registry: Registry::with_seed(store.clone(), "/muster/v1/", Seed(seed)),
+            store,
+            host: ScriptedHost::new(),
+            disk: LossyDisk::new(),
+            health: Health::with_wall(wall.clone()),
+            wall,
+        }
+    }
+
+    /// Begins the daemon, as systemd does.
+    fn start_daemon(&self) -> CancellationToken {
+        let shutdown = CancellationToken::new();
+        let settings = CoreSettings {
+            machine_id: "m1".parse().unwrap(),
+            host_name: "one".to_owned(),
+            address: "10.0.0.1".to_owned(),
+            api_address: None,
+            metadata: BTreeMap::new(),
+            ttl: TTL,
+            engine: true,
+            agent: true,
+            state_dir: "/state".into(),
+            run_dir: "/run".into(),
+            unit_dir: "/units".into(),
+            docker: DockerConfig {
+                socket: PathBuf::new(),
+                credentials: None,
+                secrets: PathBuf::new(),
+            },
+            cluster: "/muster/v1/".to_owned(),
+        };
+        let core = self.node.enter(|| {
+            let (runner, events) = ScriptedRunner::on_host(&self.host);
+            let setup = CoreSetup::new(
+                settings,
+                self.registry.clone(),
+                (Arc::new(runner), events),
+                self.host.clone(),
+                self.health.clone(),
+            );
+            let setup =
+                CoreSetup { disk: Arc::new(self.disk.clone()), wall: self.wall.clone(), ..setup };
+            run_core(setup, shutdown.clone())
+        });
+        self.node.spawn(core.map(Result::unwrap));
+        shutdown
+    }
+
+    /// Lets the time pass up to a moment, event by event.
+    fn run_until(&self, end: Duration) {
+        loop {
+            let lease =
+                self.store.next_deadline().map(|at| at.saturating_duration_since(self.began));
+            let next = self.node.next_deadline().into_iter().chain(lease).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            let now = next.max(self.node.now());
+            *self.time.lock().unwrap() = now;
+            self.store.end_due_leases();
+            self.node.run_at(now);
+        }
+        *self.time.lock().unwrap() = end;
+        self.node.run_at(end);
+    }
+
+    /// Asks for a unit as a user would.
+    fn launch_unit(&self, unit: &str) {
+        let write = UnitWrite {
+            name: unit.parse().unwrap(),
+            file: Arc::new("[Service]\nExecStart=/bin/true\n".parse().unwrap()),
+            desired: DesiredState::Launched,
+            generation: 1,
+            expected: 0,
+        };
+        let registry = self.registry.clone();
+        self.node.spawn(async move {
+            registry.write_units(vec![write]).await.unwrap();
+        });
+    }
+
+    /// All records with their revisions and leases, and what was asked of the runner.
+    fn everything(&self) -> String {
+        let all = self.store.read(Range::Prefix(String::new())).now_or_never().unwrap().unwrap();
+        format!("{all:#?}\n{:#?}", self.host.requests_made())
+    }
+
+    fn active(&self, unit: &str) -> Option<(String, u64)> {
+        self.host.unit_state(unit)
+    }
+}
+
+/// A life of a machine: it registers, leads, places and starts a unit; its daemon is killed and goes on; its power fails, and it
+/// comes back; its daemon is stopped.
+fn live(seed: u64) -> String {
+    let world = World::new(seed);
+    world.start_daemon();
+    world.run_until(Duration::from_secs(1));
+    world.launch_unit("a.service");
+    world.run_until(Duration::from_secs(2));
+    assert_eq!(world.active("a.service"), Some(("active".to_owned(), 1)));
+    assert!(world.health.status().leading && world.health.status().reported);
+
+    world.node.kill_tasks();
+    world.start_daemon();
+    world.run_until(Duration::from_secs(30));
+    assert_eq!(world.active("a.service"), Some(("active".to_owned(), 1)), "it was adopted");
+    assert!(world.health.status().leading, "{:?}", world.health.status());
+
+    world.node.kill_tasks();
+    world.host.power_cut();
+    world.disk.cut_power();
+    world.disk.clear_below("/run".as_ref());
+    world.run_until(Duration::from_secs(50));
+    assert!(world.everything().contains("/muster/v1/unit/a.service"));
+    assert!(!world.everything().contains("/muster/v1/machine/m1"), "its lease has ended");
+    let shutdown = world.start_daemon();
+    world.run_until(Duration::from_secs(60));
+    assert_eq!(world.active("a.service"), Some(("active".to_owned(), 2)));
+
+    shutdown.cancel();
+    world.run_until(Duration::from_secs(61));
+    assert_eq!(world.active("a.service"), Some(("active".to_owned(), 2)), "units go on");
+    world.everything()
+}
+
+#[test]
+fn a_machine_lives_on_a_node_and_its_life_can_be_replayed() {
+    let first = live(7);
+    assert_eq!(first, live(7));
+    assert_ne!(first, live(8), "ids of writes follow from the seed");
+}
