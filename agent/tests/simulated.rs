@@ -1,5 +1,5 @@
-//! The daemon's core on a simulated node: no runtime, no thread, no clock and no disk of this machine, and the same to the last
-//! record every time.
+//! The daemon's core and its API on a simulated node: no runtime, no thread, no socket, no clock and no disk of this machine, and
+//! the same to the last record every time.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
@@ -8,17 +8,30 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::FutureExt as _;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use futures::{FutureExt as _, StreamExt as _};
+use muster_common::api::v1::ChangeAnswer;
 use muster_common::decision::UnitWrite;
 use muster_common::seed::Seed;
 use muster_common::state::DesiredState;
+use muster_common::unit::FileHash;
 use muster_doubles::{LossyDisk, ScriptedHost, ScriptedRunner};
 use muster_runtime::simulated::Node;
 use muster_store::{LeaseClock, MemoryStore, Range, Registry, Store};
 use musterd::config::DockerConfig;
+use musterd::http::{App, AppParts, api_router};
+use musterd::inspect::Inspector;
+use musterd::net::peer::HostPeers;
+use musterd::reboot::Lock;
 use musterd::stdx::clock::Wall;
+use musterd::telemetry::metrics::Metrics;
+use musterd::view::View;
 use musterd::{CoreSettings, CoreSetup, Health, run_core};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -126,6 +139,42 @@ impl World {
         });
     }
 
+    /// The API of the machine's daemon, to be called on its node.
+    fn router(&self) -> Router {
+        self.node.enter(|| {
+            api_router(App::new(AppParts {
+                registry: self.registry.clone(),
+                view: View::new(self.registry.clone()),
+                machine: "m1".parse().unwrap(),
+                peers: Arc::new(HostPeers::new("10.0.0.1")),
+                wall: self.wall.clone(),
+                health: self.health.clone(),
+                metrics: Metrics::new(self.health.clone()),
+                inspector: Inspector::default(),
+                lock: Lock::with_wall(self.registry.clone(), [], self.wall.clone()),
+                group: muster_common::reboot::Group::default(),
+                slot_limit: Duration::from_secs(8),
+                token_limit: 100,
+                body_limit: 1024 * 1024,
+                shutdown: CancellationToken::new(),
+            }))
+        })
+    }
+
+    /// Begins something on the node; what it returns is there once it has ended.
+    fn begin<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Arc<Mutex<Option<T>>> {
+        let result = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&result);
+        self.node.spawn(async move {
+            let value = work.await;
+            *place.lock().unwrap() = Some(value);
+        });
+        result
+    }
+
     /// All records with their revisions and leases, and what was asked of the runner.
     fn everything(&self) -> String {
         let all = self.store.read(Range::Prefix(String::new())).now_or_never().unwrap().unwrap();
@@ -176,4 +225,62 @@ fn a_machine_lives_on_a_node_and_its_life_can_be_replayed() {
     let first = live(7);
     assert_eq!(first, live(7));
     assert_ne!(first, live(8), "ids of writes follow from the seed");
+}
+
+async fn post(router: Router, path: &'static str, body: Value) -> (StatusCode, Body) {
+    let request = Request::post(path)
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    let (head, body) = router.oneshot(request).await.unwrap().into_parts();
+    (head.status, body)
+}
+
+/// The pieces of a body, each with the second at which it came.
+async fn read_pieces(body: Body) -> Vec<(u64, String)> {
+    let (began, mut pieces, mut body) =
+        (muster_runtime::Instant::now(), Vec::new(), body.into_data_stream());
+    while let Some(piece) = body.next().await {
+        let text = String::from_utf8(piece.unwrap().to_vec()).unwrap();
+        pieces.push((began.elapsed().as_secs(), text));
+    }
+    pieces
+}
+
+#[test]
+fn a_user_submits_starts_and_waits_for_a_unit_without_a_socket() {
+    const TEXT: &str = "[Service]\nExecStart=/bin/true\n";
+    let world = World::new(1);
+    world.start_daemon();
+    world.run_until(Duration::from_secs(1));
+    world.host.hold_starts("a.service", true);
+    let router = world.router();
+    let (client, hash) = (router.clone(), FileHash::of_text(TEXT));
+    let submitted = world.begin(async move {
+        let unit = json!({"name": "a.service", "file": hash, "desired": "launched"});
+        let change = json!({"files": {hash.to_string(): TEXT}, "units": [unit]});
+        let (status, body) = post(client, "/v1/units", change).await;
+        let text = axum::body::to_bytes(body, 1024 * 1024).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{text:?}");
+        serde_json::from_slice::<ChangeAnswer>(&text).unwrap()
+    });
+    world.run_until(Duration::from_secs(2));
+    let answer = submitted.lock().unwrap().take().unwrap();
+    let waited = world.begin(async move {
+        let unit = json!({"name": "a.service", "until": "launched", "generation": 1});
+        let wait = json!({"units": [unit], "revision": answer.revision});
+        let (status, body) = post(router, "/v1/wait", wait).await;
+        assert_eq!(status, StatusCode::OK);
+        read_pieces(body).await
+    });
+    world.run_until(Duration::from_secs(15));
+    assert!(waited.lock().unwrap().is_none(), "it has not been started");
+    world.host.hold_starts("a.service", false);
+    world.run_until(Duration::from_secs(20));
+    let pieces = waited.lock().unwrap().take().unwrap();
+    let signs: Vec<u64> =
+        pieces.iter().filter(|(_, text)| text == ":\n\n").map(|(at, _)| *at).collect();
+    assert_eq!(signs, [10], "a silent stream says that it is alive: {pieces:?}");
+    let (_, last) = pieces.last().unwrap();
+    assert!(last.contains("\"event\":\"done\"") && last.contains("\"id\":\"m1\""), "{pieces:?}");
 }

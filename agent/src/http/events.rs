@@ -6,9 +6,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use futures::stream::{self, Stream};
 use muster_engine::wait::ClusterWait;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -47,7 +48,19 @@ pub(super) fn stream_events<S: EventSource>(
         // No value of ours fails to serialize.
         std::future::ready(Event::default().json_data(event).ok().map(Ok::<_, axum::Error>))
     });
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response()
+    Sse::new(with_signs_of_life(stream)).into_response()
+}
+
+/// The same events, and a comment whenever none has come for a while.
+fn with_signs_of_life<E>(
+    events: impl Stream<Item = Result<Event, E>> + Unpin,
+) -> impl Stream<Item = Result<Event, E>> {
+    stream::unfold(events, |mut events| async move {
+        match muster_runtime::timeout(SIGN_OF_LIFE, events.next()).await {
+            Ok(event) => event.map(|event| (event, events)),
+            Err(_) => Some((Ok(Event::DEFAULT_KEEP_ALIVE), events)),
+        }
+    })
 }
 
 /// Sends events until the source has no more, the client has gone, or the daemon stops.
