@@ -150,7 +150,12 @@ impl World {
                 wall: self.wall.clone(),
                 health: self.health.clone(),
                 metrics: Metrics::new(self.health.clone()),
-                inspector: Inspector::default(),
+                // Programs that are not there: whatever is asked of them has no answer.
+                inspector: Inspector {
+                    systemctl: "/nonexistent/systemctl".into(),
+                    journalctl: "/nonexistent/journalctl".into(),
+                    containers: None,
+                },
                 lock: Lock::with_wall(self.registry.clone(), [], self.wall.clone()),
                 group: muster_common::reboot::Group::default(),
                 slot_limit: Duration::from_secs(8),
@@ -283,4 +288,21 @@ fn a_user_submits_starts_and_waits_for_a_unit_without_a_socket() {
     assert_eq!(signs, [10], "a silent stream says that it is alive: {pieces:?}");
     let (_, last) = pieces.last().unwrap();
     assert!(last.contains("\"event\":\"done\"") && last.contains("\"id\":\"m1\""), "{pieces:?}");
+}
+
+#[test]
+fn a_failure_is_told_where_no_log_can_be_read() {
+    let world = World::new(1);
+    world.start_daemon();
+    world.host.fail_starts("a.service");
+    world.launch_unit("a.service");
+    let router = world.router();
+    let waited = world.begin(async move {
+        let wait = json!({"units": [{"name": "a.service", "until": "launched"}]});
+        read_pieces(post(router, "/v1/wait", wait).await.1).await
+    });
+    world.run_until(Duration::from_secs(5));
+    let pieces = waited.lock().unwrap().take().unwrap();
+    let (_, last) = pieces.last().unwrap();
+    assert!(last.contains("\"event\":\"failed\"") && !last.contains("\"log\""), "{pieces:?}");
 }
