@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::reboot::Group;
+use muster_engine::cluster::linger::Lingering;
 use muster_engine::reboot::reading::ReadSchedule;
 use muster_runtime::Instant;
 use muster_store::{RebootRecords, RebootScope, RebootWatchEvent, Registry};
@@ -75,8 +76,11 @@ impl RecordsFollower {
         let mut events = self.registry.watch_reboots(&RebootScope::All);
         let began = Instant::now();
         let mut schedule = ReadSchedule::default();
+        let mut lingering = Lingering::new(LINGER);
         loop {
+            lingering.on_readers(live.receiver_count(), began.elapsed());
             let next = schedule.next_deadline().map(|next| began + next);
+            let end = lingering.next_deadline().map(|end| began + end);
             // All arms are cancel-safe: a channel, timers and a count.
             tokio::select! {
                 biased;
@@ -92,9 +96,11 @@ impl RecordsFollower {
                     let ok = self.read_records(&live).await;
                     schedule.on_read(ok, began.elapsed());
                 }
-                () = wait_until_unused(&live) => {
+                () = live.closed(), if end.is_none() => {}
+                () = sleep_until_opt(end) => {
+                    // Whoever follows joins under this lock, so none can slip in between.
                     let mut slot = lock(&self.live);
-                    if live.receiver_count() == 0 {
+                    if lingering.is_over(live.receiver_count(), began.elapsed()) {
                         *slot = None;
                         return;
                     }
@@ -118,10 +124,4 @@ impl RecordsFollower {
             }
         }
     }
-}
-
-/// Waits until nobody has followed for a while.
-async fn wait_until_unused(live: &watch::Sender<LatestRecords>) {
-    live.closed().await;
-    muster_runtime::sleep(LINGER).await;
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use muster_common::snapshot::{ClusterEvent, Snapshot};
 use muster_engine::cluster::freshness::{ReadInput, ReadPlan, ReadStep};
+use muster_engine::cluster::linger::Lingering;
 use muster_engine::cluster::{Cluster, PicturePosition};
 use muster_runtime::Instant;
 use muster_store::{Registry, RegistryError};
@@ -267,12 +268,10 @@ impl LiveCluster {
 async fn follow_registry(shared: Arc<Shared>, live: Arc<LiveCluster>) {
     let mut updates = shared.registry.watch();
     let mut readers = live.readers.subscribe();
-    let mut idle_since: Option<Instant> = None;
+    let mut lingering = Lingering::new(shared.linger);
     loop {
-        idle_since = match *readers.borrow_and_update() {
-            0 => idle_since.or_else(|| Some(Instant::now())),
-            _ => None,
-        };
+        lingering.on_readers(*readers.borrow_and_update(), shared.now());
+        let end = lingering.next_deadline().map(|at| shared.began + at);
         // All three arms are cancel-safe: a channel's receive, a change notice, a timer.
         tokio::select! {
             biased;
@@ -285,10 +284,10 @@ async fn follow_registry(shared: Arc<Shared>, live: Arc<LiveCluster>) {
                 return;
             },
             _ = readers.changed() => {}
-            () = sleep_until_opt(idle_since.map(|since| since + shared.linger)) => {
+            () = sleep_until_opt(end) => {
                 // Readers are counted under this lock, so none can slip in between.
                 let mut slot = lock(&shared.live);
-                if *live.readers.borrow() == 0 {
+                if lingering.is_over(*live.readers.borrow(), shared.now()) {
                     slot.take();
                     return;
                 }

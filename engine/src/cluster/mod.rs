@@ -6,6 +6,7 @@
 pub mod drain;
 pub mod fleet;
 pub mod freshness;
+pub mod linger;
 pub mod lists;
 mod picture;
 pub mod recent_stops;

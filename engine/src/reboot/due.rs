@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_common::reboot::{DueReason, Request};
+use muster_common::reboot::{DueReason, Phase, Request};
 
 use super::commands::CommandEnd;
 
@@ -52,6 +52,12 @@ pub fn reason_of_update(operation: &str, version: String) -> Option<DueReason> {
 /// The reason that somebody's wish is.
 pub fn reason_of_request(request: Request) -> DueReason {
     DueReason::Requested { by: request.by, at: request.at, because: request.because }
+}
+
+/// True if a host in this phase has already done what it was asked for, and has only not yet taken the wish away: whoever asks
+/// now means another reboot.
+pub fn has_fulfilled_wish(phase: Phase) -> bool {
+    matches!(phase, Phase::Returned | Phase::Settling | Phase::Releasing)
 }
 
 /// Tells whether a reason is somebody's wish.

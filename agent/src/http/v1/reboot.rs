@@ -16,8 +16,9 @@ use muster_common::api::reboot::{
 };
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
-    Group, HolderId, HolderKind, HostStatus, Phase, Request, SlotOutcome, WaitReason,
+    Group, HolderId, HolderKind, HostStatus, Request, SlotOutcome, WaitReason,
 };
+use muster_engine::reboot::due::has_fulfilled_wish;
 use muster_engine::wait::reboots::RebootsWait;
 use tokio::sync::watch;
 
@@ -183,7 +184,9 @@ async fn request_reboot(
     let (id, host) = known_host(&app, id).await?;
     let registry = app.lock.reboot_registry();
     let stands = registry.reboot_request(&id).await?.map(|(request, _)| request);
-    if let Some(request) = stands.filter(|_| !fulfils_already(host.as_ref())) {
+    if let Some(request) =
+        stands.filter(|_| !host.as_ref().is_some_and(|host| has_fulfilled_wish(host.phase)))
+    {
         return Ok(json(StatusCode::OK, &Requested { id, request, anew: false, host }));
     }
     let request =
@@ -191,13 +194,6 @@ async fn request_reboot(
     registry.request_reboot(&id, &request).await?;
     tracing::info!(machine = %id, by = request.by, because = request.because, "a reboot was requested");
     Ok(json(StatusCode::OK, &Requested { id, request, anew: true, host }))
-}
-
-/// True if a host has already done what it was asked for, and has only not yet taken the wish away: whoever asks now
-/// means another reboot.
-fn fulfils_already(host: Option<&HostStatus>) -> bool {
-    let phase = host.map(|host| host.phase);
-    matches!(phase, Some(Phase::Returned | Phase::Settling | Phase::Releasing))
 }
 
 async fn cancel_request(
