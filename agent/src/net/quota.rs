@@ -3,7 +3,7 @@
 //! Owns the counting: what a request holds while it goes on, for each kind of client and for each address. It knows no
 //! sockets; the numbers are [`super::limits`]'s.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
@@ -54,7 +54,7 @@ pub struct Quota {
 
 /// The number of something that each address has. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct PeerCounts(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub struct PeerCounts(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
 
 /// One of an address's; given back when it is dropped.
 #[derive(Debug)]
