@@ -28,7 +28,7 @@ impl StoreContact {
     /// The contact after another keepalive, sent and answered at these times. It begins anew when an outage in which a lease could
     /// end may have lain between.
     #[must_use]
-    pub fn extend(self, sent: Duration, answered: Duration) -> Self {
+    pub fn extend_contact(self, sent: Duration, answered: Duration) -> Self {
         debug_assert!(sent <= answered, "answered before it was sent");
         if self.is_unbroken(answered) {
             // The store was there at some time between the two; the earlier one is the safe side.
@@ -44,7 +44,7 @@ impl StoreContact {
     }
 
     /// When it began.
-    pub fn since(&self) -> Duration {
+    pub fn began_at(&self) -> Duration {
         self.since
     }
 
@@ -72,12 +72,14 @@ mod tests {
     #[test]
     fn keepalives_in_time_keep_it_whole_and_one_that_is_late_begins_it_anew() {
         let contact = StoreContact::begin(seconds(1.0), LEASE);
-        let contact = contact.extend(seconds(3.0), seconds(3.1)).extend(seconds(5.0), seconds(6.9));
-        assert_eq!(contact.since(), seconds(1.0));
+        let contact = contact
+            .extend_contact(seconds(3.0), seconds(3.1))
+            .extend_contact(seconds(5.0), seconds(6.9));
+        assert_eq!(contact.began_at(), seconds(1.0));
         assert!(contact.is_unbroken(seconds(8.9)) && !contact.is_unbroken(seconds(9.0)));
         // Sent in time, and answered so late that nobody knows about the time between.
-        let contact = contact.extend(seconds(8.0), seconds(9.0));
-        assert_eq!(contact.since(), seconds(9.0));
+        let contact = contact.extend_contact(seconds(8.0), seconds(9.0));
+        assert_eq!(contact.began_at(), seconds(9.0));
         assert_eq!(contact.settled_from(), seconds(13.0));
     }
 
@@ -91,17 +93,17 @@ mod tests {
                 let ends = begins + outage;
                 let mut contact = StoreContact::begin(Duration::ZERO, LEASE);
                 for sent in [0, 2, 4, 6, 8, 10].map(Duration::from_secs) {
-                    contact = contact.extend(sent, sent);
+                    contact = contact.extend_contact(sent, sent);
                 }
                 // It is tried again and again, and the first try behind the outage is answered.
                 let mut sent = seconds(12.0);
                 while sent < ends && sent >= begins {
                     sent += Duration::from_millis(500);
                 }
-                let contact = contact.extend(sent, sent);
+                let contact = contact.extend_contact(sent, sent);
                 // Somebody else's lease was prolonged up to a third before it began.
                 if outage + third >= LEASE {
-                    assert_eq!(contact.since(), sent, "{offset:?} {outage:?}");
+                    assert_eq!(contact.began_at(), sent, "{offset:?} {outage:?}");
                 }
             }
         }

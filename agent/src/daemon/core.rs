@@ -272,7 +272,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
         health.update(|s| s.absent.extend(["runner", "placements"]));
     }
     let registration = registrar.watch_registration();
-    let followed = registrar.follow();
+    let followed = registrar.follow_registration();
     // A mark that is there now was meant for a daemon that is gone.
     let mark = shutdown::give_up_mark(&settings.run_dir);
     let _ = disk.remove(&mark);

@@ -49,7 +49,7 @@ pub struct RegistrationLoop {
     lease_suspect: Arc<Notify>,
 }
 
-/// What others may know of a machine's registration, as it changes.
+/// A machine's registration and its contact with the store, for those who follow both.
 #[derive(Clone)]
 pub struct FollowedRegistration {
     /// Where the machine stands.
@@ -141,7 +141,7 @@ impl RegistrationLoop {
     }
 
     /// The same with the contact with the store, for whoever judges others by it.
-    pub fn follow(&self) -> FollowedRegistration {
+    pub fn follow_registration(&self) -> FollowedRegistration {
         FollowedRegistration {
             registration: self.watch_registration(),
             contact: self.contact.subscribe(),

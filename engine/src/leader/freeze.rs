@@ -179,7 +179,7 @@ impl Freeze {
         let machines: BTreeSet<MachineId> =
             waited_for.map(|(machine, _)| machine.clone()).collect();
         let contact = self.contact.filter(|contact| contact.is_unbroken(now));
-        (machines, contact.map(|contact| contact.since().saturating_add(self.window)))
+        (machines, contact.map(|contact| contact.began_at().saturating_add(self.window)))
     }
 
     /// The leases of other machines have been probed at a time. Machines lost by then may be moved away
@@ -238,7 +238,7 @@ impl Freeze {
             return false;
         };
         let went_in_contact = loss.seen_going && loss.at >= contact.settled_from();
-        went_in_contact || now >= contact.since().saturating_add(self.window)
+        went_in_contact || now >= contact.began_at().saturating_add(self.window)
     }
 
     /// Machines that are registered.
@@ -310,7 +310,7 @@ mod tests {
         let lease = Duration::from_secs(6);
         let mut contact = StoreContact::begin(Duration::from_secs(second), lease);
         for sent in (second..second + 200).map(Duration::from_secs) {
-            contact = contact.extend(sent, sent);
+            contact = contact.extend_contact(sent, sent);
         }
         contact
     }

@@ -23,7 +23,7 @@ pub enum TermInput {
     Cluster(Vec<ClusterEvent>),
     /// Where the leading machine stands.
     Registration(Registration),
-    /// How its daemon is in contact with the store; `None`: it is not, or does not know. Times are of the term's own clock.
+    /// The contact of its daemon with the store; `None`: there is none, or it does not know. Times are of the term's own clock.
     Contact(Option<StoreContact>),
     /// The answer to the request that is under way.
     Answer(TermAnswer),

@@ -15,6 +15,7 @@
 
 mod attempt;
 mod messages;
+mod other_boot;
 mod ownership;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use muster_common::machine::{ContainerEngine, Machine, RunnerKind};
 use muster_common::probe::is_planted;
 
 use crate::contact::StoreContact;
-use ownership::OtherBoot;
+use other_boot::OtherBoot;
 
 pub use messages::{
     FoundRecord, LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
@@ -470,7 +471,7 @@ impl Registrar {
     /// A keepalive was answered, which was sent then. What was before a lease was had is not known.
     fn extend_contact(&mut self, now: Duration, sent: Duration, lease: Lease) {
         self.contact = Some(match self.contact {
-            Some(contact) if self.lease == Some(lease.id) => contact.extend(sent, now),
+            Some(contact) if self.lease == Some(lease.id) => contact.extend_contact(sent, now),
             _ => StoreContact::begin(now, lease.ttl),
         });
     }

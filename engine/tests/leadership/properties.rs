@@ -145,7 +145,7 @@ impl WatchedTerm {
         let mut sent = self.contact_since;
         while sent < self.now {
             sent = (sent + Duration::from_secs(3)).min(self.now);
-            contact = contact.extend(sent, sent);
+            contact = contact.extend_contact(sent, sent);
         }
         if self.contact != Some(contact) {
             self.contact = Some(contact);

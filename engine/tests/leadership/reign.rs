@@ -92,7 +92,7 @@ impl Reign {
         let mut sent = self.contact_since;
         while sent < last {
             sent = (sent + Duration::from_secs(1)).min(last);
-            contact = contact.extend(sent, sent);
+            contact = contact.extend_contact(sent, sent);
         }
         contact
     }

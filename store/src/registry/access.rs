@@ -7,10 +7,10 @@ use std::sync::Arc;
 use muster_common::cluster_id::ClusterId;
 use muster_common::seed::Seed;
 
-use super::identity::propose_identity;
 use super::keys::{self, Key};
 use super::packing::guard_holds;
-use super::states::PublishedStates;
+use super::proposal::propose_identity;
+use super::published::PublishedStates;
 use super::write_ids::WriteIds;
 use crate::store::{Guard, KeyValue, Range, Store, StoreError};
 use crate::system_seed::draw_seed;
@@ -75,7 +75,7 @@ impl Registry {
     }
 
     /// True if a guard holds now.
-    pub(super) async fn holds(&self, guard: &Guard) -> Result<bool, StoreError> {
+    pub(super) async fn guard_still_holds(&self, guard: &Guard) -> Result<bool, StoreError> {
         guard_holds(&self.store, guard).await
     }
 

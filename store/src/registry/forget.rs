@@ -11,7 +11,7 @@ use super::reboots::RebootKey;
 use super::{Registry, RegistryError};
 use crate::store::{Guard, KeyValue, Op, Range};
 
-/// What became of the records of a machine.
+/// The outcome for the records of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForgetOutcome {
     /// It is registered: it is not gone.

@@ -4,7 +4,6 @@
 //! ours: a daemon compares the identity with the one it remembers, and only one that remembers none makes one.
 
 use muster_common::cluster_id::ClusterId;
-use muster_common::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use super::records::{SCHEMA, decode, encode};
@@ -22,13 +21,6 @@ const ATTEMPTS: usize = 5;
 struct IdentityRecord {
     schema: u32,
     id: ClusterId,
-}
-
-/// The identity that follows from a seed. It is as hard to guess as the seed, which is enough: it tells clusters apart and lets
-/// nobody in.
-pub(super) fn propose_identity(seed: Seed) -> ClusterId {
-    let numbers = seed.for_purpose("identity of a cluster").random_sequence();
-    ClusterId::from_number(u128::from(numbers.next()) << 64 | u128::from(numbers.next()))
 }
 
 /// The problem with the record; `None` when there is none, or when the key is another's.
@@ -105,11 +97,5 @@ mod tests {
         assert_eq!(record_problem(IDENTITY, &fixture), None);
         assert!(record_problem(IDENTITY, b"{}").is_some());
         assert_eq!(record_problem("leader", b"{}"), None);
-    }
-
-    #[test]
-    fn seeds_propose_identities_of_their_own() {
-        assert_eq!(propose_identity(Seed(1)), propose_identity(Seed(1)));
-        assert_ne!(propose_identity(Seed(1)), propose_identity(Seed(2)));
     }
 }

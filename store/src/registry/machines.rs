@@ -136,7 +136,7 @@ impl Registry {
         let leading = self.leading_guard(leadership);
         match self.store.commit(vec![leading.clone(), unchanged], vec![put]).await? {
             CommitOutcome::Done { .. } => Ok(true),
-            CommitOutcome::Conflict { .. } if self.holds(&leading).await? => Ok(false),
+            CommitOutcome::Conflict { .. } if self.guard_still_holds(&leading).await? => Ok(false),
             CommitOutcome::Conflict { .. } => Err(CommitError::Deposed),
         }
     }

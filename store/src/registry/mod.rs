@@ -44,6 +44,8 @@ mod leader;
 mod machines;
 mod packing;
 mod places;
+mod proposal;
+mod published;
 mod reboots;
 mod records;
 mod states;

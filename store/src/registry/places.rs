@@ -41,7 +41,9 @@ impl Registry {
         }
         let unchanged = Guard::Modified { key: self.key(&Key::Leader), revision: fence };
         match self.write_moves(unchanged, moves).await {
-            Err(CommitError::Deposed) if self.holds(&leading).await? => Err(CommitError::Fenced),
+            Err(CommitError::Deposed) if self.guard_still_holds(&leading).await? => {
+                Err(CommitError::Fenced)
+            }
             outcome => outcome,
         }
     }

@@ -5,10 +5,9 @@
 //! state takes the place of a newer one. Only the machine itself writes its states; who it is, is proved by its presence.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use muster_common::decision::StateUpdate;
-use muster_common::lease::{LeaseId, Presence};
+use muster_common::lease::Presence;
 use muster_common::machine::MachineId;
 use muster_common::probe::is_planted;
 use muster_common::snapshot::Change;
@@ -18,6 +17,7 @@ use muster_common::unit::UnitName;
 use super::decode::read;
 use super::keys::{self, Key};
 use super::packing::{self, CommitPiece, PackingError, PieceOutcome};
+use super::published::StateRevisions;
 use super::records::{StateRecord, encode};
 use super::{Registry, RegistryError};
 use crate::store::{Guard, Op, StoreError};
@@ -25,31 +25,6 @@ use crate::store::{Guard, Op, StoreError};
 /// How often states are tried whose records were not as they were known to be: once to find that out, and more for an own
 /// publication that was given up and comes in between.
 const ATTEMPTS: usize = 4;
-
-/// The revisions of the states that this registry has published, or has found.
-#[derive(Debug, Default)]
-pub(super) struct PublishedStates(Mutex<Option<StateRevisions>>);
-
-#[derive(Debug, Clone)]
-struct StateRevisions {
-    machine: MachineId,
-    /// The lease they were published under.
-    lease: LeaseId,
-    /// Revision of each state's record; one that is missing is not there.
-    revisions: BTreeMap<UnitName, u64>,
-}
-
-impl PublishedStates {
-    /// What is known for a presence; nothing, once it is taken.
-    fn take(&self, presence: &Presence) -> Option<StateRevisions> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        known.filter(|k| k.machine == presence.machine && k.lease == presence.lease.id)
-    }
-
-    fn put(&self, known: StateRevisions) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
-    }
-}
 
 impl Registry {
     /// Publishes observed states under our lease, many to a commit. A machine that is not registered under this
@@ -60,7 +35,7 @@ impl Registry {
         states: Vec<StateUpdate>,
     ) -> Result<(), RegistryError> {
         // After a failure nothing is known, and the next publication looks.
-        let mut known = self.published.take(presence);
+        let mut known = self.published.take_known(presence);
         let mut states = states;
         for _ in 0..ATTEMPTS {
             let mut revisions = match known.take() {

@@ -10,43 +10,11 @@ use std::time::Duration;
 use muster_common::lease::{LeaseId, TimeLeft};
 use muster_common::probe::{is_planted, reached};
 
+use super::other_boot::{LeaseOwner, OtherBoot};
 use super::{
     Attempt, FoundRecord, LeaseProblem, RENEWALS, RETRY, Registrar, RegistrarEffect,
     RegistrarRequest, RegistrationPhase,
 };
-
-/// The lease of another boot's record, as it was looked at first.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OtherBoot {
-    lease: LeaseId,
-    at: Duration,
-    left: Duration,
-}
-
-/// Whose lease it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LeaseOwner {
-    /// Nobody prolongs it: ours, of before.
-    Nobody,
-    /// A clone that is alive.
-    Clone,
-    NotKnown,
-}
-
-impl OtherBoot {
-    /// Judges by another look. Leases are prolonged every third of their time and told in whole seconds: one that has less than half
-    /// has missed it, and one that has as much left as a third of its time before was prolonged in between.
-    fn judge_lease(&self, now: Duration, time: TimeLeft) -> LeaseOwner {
-        let waited = now.saturating_sub(self.at);
-        if time.left * 2 < time.granted {
-            LeaseOwner::Nobody
-        } else if waited >= time.granted / RENEWALS + RETRY && time.left >= self.left {
-            LeaseOwner::Clone
-        } else {
-            LeaseOwner::NotKnown
-        }
-    }
-}
 
 impl Registrar {
     /// A record was found under our id.
@@ -100,7 +68,7 @@ impl Registrar {
         let before = self.other_boot.filter(|before| before.lease == lease);
         let first = before.unwrap_or(OtherBoot { lease, at: now, left: time.left });
         self.other_boot = Some(first);
-        match first.judge_lease(now, time) {
+        match first.judge_lease(now, time, time.granted / RENEWALS + RETRY) {
             LeaseOwner::Nobody => self.replace_record(now, since, Some(lease), effects),
             LeaseOwner::Clone => {
                 reached("clone-refused");
