@@ -29,7 +29,7 @@ impl CombinedRunner {
         (containers, container_events): (Arc<dyn Runner>, RunnerEvents),
     ) -> (Self, RunnerEvents) {
         let (sender, events) = mpsc::channel(QUEUE);
-        tokio::spawn(join_events(systemd_events, container_events, sender));
+        muster_runtime::spawn(join_events(systemd_events, container_events, sender));
         (Self { systemd, containers }, events)
     }
 

@@ -52,6 +52,12 @@ pub enum RunnerError {
         /// The obstacle, for the user.
         problem: String,
     },
+    /// The unit is there although it was to be gone: something on the machine has started it. It is still ours.
+    #[error("{problem}")]
+    StillUp {
+        /// The problem, for the user.
+        problem: String,
+    },
     /// The unit's file cannot be written or removed.
     #[error("cannot {during}: {problem}")]
     Files {
@@ -82,7 +88,9 @@ pub trait Runner: Send + Sync + 'static {
     /// Puts a unit's file in its place.
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError>;
 
-    /// Deletes a unit's file and whatever the runner remembers of it, a failure for example.
+    /// Deletes a unit's file and whatever the runner remembers of it, a failure for example. Once that has succeeded nothing of the
+    /// file can be started any more, by whatever refers to the unit, and nothing of it is there; fails with
+    /// [`RunnerError::StillUp`] where something was started meanwhile.
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError>;
 
     /// Does what the units' `[Install]` sections say, until the next boot.

@@ -5,6 +5,7 @@
 //! asked for it looks up. Who speaks for systemd is behind [`manager::SystemdManager`]: on a host, D-Bus.
 
 mod bus;
+mod definitions;
 mod groups;
 pub mod host;
 mod host_units;
@@ -23,11 +24,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use muster_common::probe::{is_planted, reached};
 use muster_common::state::{ActiveState, sub::awaits_restart};
 use muster_common::unit::{FileHash, UnitFile, UnitName, UnitType};
 use muster_runtime::{Task, sleep, timeout};
 
 use self::bus::Bus;
+use self::definitions::Definitions;
 use self::host::{ThisHost, UnitGroups, UnitHost};
 use self::host_units::HostUnits;
 use self::manager::{
@@ -57,13 +60,10 @@ pub struct Systemd {
     /// The run that each unit of ours was last seen in, or started: should a file of the host's come to win over ours, it is
     /// still ours.
     runs: Mutex<BTreeMap<UnitName, String>>,
-    /// Units whose file was replaced since systemd last read its files.
-    replaced: Mutex<BTreeSet<UnitName>>,
-    /// Held by the one who reloads, so that others find it done.
-    reload: tokio::sync::Mutex<()>,
+    definitions: Arc<Definitions>,
     /// Where units have their processes, once systemd has said where it has its own.
     groups: tokio::sync::OnceCell<Arc<dyn UnitGroups>>,
-    tasks: [Task<()>; 2],
+    tasks: [Task<()>; 3],
 }
 
 /// The world that a [`Systemd`] works in.
@@ -142,6 +142,11 @@ impl Systemd {
             let manager = Arc::clone(&manager);
             async move { manager.keep_connected().await }
         });
+        let definitions = Arc::new(Definitions::new(Arc::clone(&manager)));
+        let freshener = muster_runtime::spawn({
+            let definitions = Arc::clone(&definitions);
+            async move { definitions.keep_fresh().await }
+        });
         let host = HostUnits::new(Arc::clone(&disk), machine.facts());
         let systemd = Self {
             manager,
@@ -150,10 +155,9 @@ impl Systemd {
             files: Mutex::new(UnitFiles::new_public(disk, unit_dir)),
             host: Mutex::new(host),
             runs: Mutex::new(BTreeMap::new()),
-            replaced: Mutex::new(BTreeSet::new()),
-            reload: tokio::sync::Mutex::new(()),
+            definitions,
             groups: tokio::sync::OnceCell::new(),
-            tasks: [reader, looker],
+            tasks: [reader, looker, freshener],
         };
         (systemd, events)
     }
@@ -240,10 +244,6 @@ impl Systemd {
         self.read_value(unit, of, PropertyValue::into_text).await
     }
 
-    async fn read_flag(&self, unit: &UnitName, of: UnitProperty) -> Result<bool, RunnerError> {
-        self.read_value(unit, of, PropertyValue::into_flag).await
-    }
-
     async fn read_number(&self, unit: &UnitName, of: UnitProperty) -> Result<i64, RunnerError> {
         self.read_value(unit, of, PropertyValue::into_number).await
     }
@@ -258,26 +258,6 @@ impl Systemd {
             during: format!("reading {property:?} of {unit}"),
             problem: "it has another type than expected".to_owned(),
         })
-    }
-
-    /// Makes systemd read its unit files again if it runs this unit from an older file than the one in place.
-    async fn reload_if_replaced(&self, unit: &UnitName) -> Result<(), RunnerError> {
-        if !lock(&self.replaced).contains(unit) {
-            return Ok(());
-        }
-        let _one = self.reload.lock().await;
-        // Whoever held the lock before may have reloaded for us.
-        if !lock(&self.replaced).contains(unit) {
-            return Ok(());
-        }
-        if self.read_flag(unit, UnitProperty::NeedDaemonReload).await? {
-            let before = lock(&self.replaced).clone();
-            self.manager.reload_units().await?;
-            lock(&self.replaced).retain(|unit| !before.contains(unit));
-        } else {
-            lock(&self.replaced).remove(unit);
-        }
-        Ok(())
     }
 
     /// Remembers the run that was just begun.
@@ -305,27 +285,36 @@ impl Runner for Systemd {
 
     async fn write(&self, unit: &UnitName, _: FileHash, text: &str) -> Result<(), RunnerError> {
         lock(&self.signals).watch_unit(unit);
-        let existed = lock(&self.files)
-            .write(unit, text)
-            .map_err(|error| files_error("write the file of", unit, &error))?;
-        if existed {
-            lock(&self.replaced).insert(unit.clone());
-        }
+        let written = lock(&self.files).write(unit, text);
+        written.map_err(|error| files_error("write the file of", unit, &error))?;
+        // There may have been none in its place, and systemd still know an earlier one.
+        self.definitions.mark_units([unit]);
         Ok(())
     }
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        if !is_planted("removal-not-reloaded") {
+            self.definitions.mark_units([unit]);
+        }
         lock(&self.files)
             .remove(unit)
             .map_err(|error| files_error("remove the file of", unit, &error))?;
-        lock(&self.replaced).remove(unit);
-        lock(&self.runs).remove(unit);
-        lock(&self.signals).unwatch_unit(unit);
+        self.definitions.refresh_unit(unit).await?;
         // A unit that is not loaded has no failure to clear.
         match self.manager.reset_failed(unit).await {
-            Ok(()) | Err(RunnerError::Refused { .. }) => Ok(()),
-            Err(error) => Err(error),
+            Ok(()) | Err(RunnerError::Refused { .. }) => {}
+            Err(error) => return Err(error),
         }
+        // From here on nothing can start it. What refers to it may have done so after its stop.
+        if self.runs_after_removal(unit).await? && !is_planted("removal-not-looked-at") {
+            reached("started-between-stop-and-removal");
+            let problem =
+                "something on this machine has started it again after its stop".to_owned();
+            return Err(RunnerError::StillUp { problem });
+        }
+        lock(&self.runs).remove(unit);
+        lock(&self.signals).unwatch_unit(unit);
+        Ok(())
     }
 
     async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
@@ -337,7 +326,7 @@ impl Runner for Systemd {
     }
 
     async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
-        self.reload_if_replaced(unit).await?;
+        self.definitions.refresh_unit(unit).await?;
         // Asking for a property of a unit that is not loaded loads it.
         let state = self.read_text(unit, UnitProperty::LoadState).await?;
         Ok(match state.as_str() {
@@ -352,14 +341,14 @@ impl Runner for Systemd {
     }
 
     async fn start(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
-        self.reload_if_replaced(unit).await?;
+        self.definitions.refresh_unit(unit).await?;
         let outcome = self.run_job(JobKind::Start, unit).await;
         self.note_run(unit);
         outcome
     }
 
     async fn restart(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
-        self.reload_if_replaced(unit).await?;
+        self.definitions.refresh_unit(unit).await?;
         let outcome = self.run_job(JobKind::Restart, unit).await;
         self.note_run(unit);
         outcome

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::state::{ActiveState, load, sub};
-use muster_common::unit::{UnitName, is_reserved};
+use muster_common::unit::{UnitName, UnitType, is_reserved};
 use muster_engine::machine::converge::Observed;
 
 use super::Systemd;
@@ -28,6 +28,10 @@ impl Systemd {
         let groups = self.control_groups().await?;
         let at = {
             let mut signals = lock(&self.signals);
+            // A daemon before this one may have written a file that it could not have read any more.
+            let unknown: Vec<&UnitName> =
+                units.iter().filter(|unit| !signals.is_watched(unit)).collect();
+            self.definitions.mark_units(unknown);
             for unit in units {
                 signals.watch_unit(unit);
             }
@@ -138,6 +142,28 @@ impl Systemd {
         let ours = lock(&self.files).path(unit);
         let path = self.read_text(unit, UnitProperty::FragmentPath).await;
         path.is_ok_and(|path| ours.as_os_str() == path.as_str())
+    }
+
+    /// Something of a unit of ours is there whose file has been removed and forgotten.
+    pub(super) async fn runs_after_removal(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+        if lock(&self.files).is_taken(unit) {
+            // A link, which was never ours.
+            return Ok(false);
+        }
+        let listed = self.manager.list_units(&BTreeSet::from([unit.clone()])).await?;
+        if listed.get(unit).is_none_or(|listed| listed.active.is_down()) {
+            let left = self.control_groups().await?.leftovers_of(unit).is_some();
+            return Ok(left && !lock(&self.host).has_file(unit.as_str()));
+        }
+        // A file of the host's may have come to be read under that name. One that runs from no file at all ran from ours; but
+        // a mount may be the machine's, which needs none.
+        let path = self.read_text(unit, UnitProperty::FragmentPath).await?;
+        let needs_file = matches!(
+            unit.unit_type(),
+            UnitType::Service | UnitType::Timer | UnitType::Socket | UnitType::Path
+        );
+        let ours = lock(&self.files).path(unit);
+        Ok(ours.as_os_str() == path.as_str() || (path.is_empty() && needs_file))
     }
 
     /// A unit of ours that a file of the host's has come to win over: whether what there is of it is still ours. It is as

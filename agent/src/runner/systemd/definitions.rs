@@ -1,0 +1,138 @@
+//! What systemd has in memory of files that have been replaced or removed since.
+//!
+//! systemd reads a unit's file when the unit is first named, and keeps what it read for as long as the unit runs or anything refers to
+//! it: an `After=`, a timer, a socket. Whatever starts the unit then starts the old file, until a daemon-reload. So each of our writes
+//! and removals leaves a mark here, which goes only once systemd has nothing older in memory.
+//!
+//! Owns the marks, and the reloads that they lead to: at once where somebody waits for it, else within a moment. It asks for one only
+//! where systemd says `NeedDaemonReload`, and once for all marks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use muster_common::probe::{is_planted, reached};
+use muster_common::unit::UnitName;
+use muster_runtime::sleep;
+use tokio::sync::Notify;
+
+use super::manager::{SystemdManager, UnitProperty};
+use crate::runner::RunnerError;
+use crate::stdx::sync::lock;
+
+/// Pause after a write before systemd is made to read it if nobody else has: many files are written in a row, and most are started
+/// right after, which does the same. No timer that is worth anything fires the old file twice within it.
+const GATHER: Duration = Duration::from_millis(100);
+/// Pause before another attempt when systemd could not be asked.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Units of which systemd may have an older file in memory than the one in place, or one where none is.
+pub(super) struct Definitions {
+    manager: Arc<dyn SystemdManager>,
+    marks: Mutex<Marks>,
+    /// Held by the one who reloads, so that others find it done.
+    reload: tokio::sync::Mutex<()>,
+    marked: Notify,
+}
+
+/// Each unit with the number of its last mark, so that one that is set meanwhile stays.
+#[derive(Debug, Default)]
+struct Marks {
+    units: BTreeMap<UnitName, u64>,
+    last: u64,
+}
+
+impl Definitions {
+    pub(super) fn new(manager: Arc<dyn SystemdManager>) -> Self {
+        let (marks, reload) = (Mutex::default(), tokio::sync::Mutex::new(()));
+        Self { manager, marks, reload, marked: Notify::new() }
+    }
+
+    /// The files of these units have changed, or may have. To be called before a file goes and after one has come.
+    pub(super) fn mark_units<'a>(&self, units: impl IntoIterator<Item = &'a UnitName>) {
+        let mut marks = lock(&self.marks);
+        for unit in units {
+            marks.last += 1;
+            let number = marks.last;
+            marks.units.insert(unit.clone(), number);
+            self.marked.notify_one();
+        }
+    }
+
+    /// Returns once systemd has nothing older of this unit in memory than what lies in its place.
+    pub(super) async fn refresh_unit(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        // Asked by all at once: of a thousand new units hardly one is in memory.
+        if !self.is_marked(unit) || !self.is_outdated(unit).await? {
+            return Ok(());
+        }
+        let _one = self.reload.lock().await;
+        // Whoever held the lock before may have reloaded for us.
+        if self.is_marked(unit) { self.reload_units().await } else { Ok(()) }
+    }
+
+    /// Does the same for all that are marked, as marks are set. Never returns.
+    pub(super) async fn keep_fresh(&self) {
+        loop {
+            self.marked.notified().await;
+            sleep(GATHER).await;
+            while let Err(error) = self.refresh_all().await {
+                tracing::debug!(%error, "cannot see whether systemd has old files in memory");
+                sleep(RETRY).await;
+            }
+        }
+    }
+
+    async fn refresh_all(&self) -> Result<(), RunnerError> {
+        if is_planted("replacement-not-reloaded") {
+            return Ok(());
+        }
+        let _one = self.reload.lock().await;
+        let marked: BTreeSet<UnitName> = lock(&self.marks).units.keys().cloned().collect();
+        if marked.is_empty() {
+            return Ok(());
+        }
+        // What is not loaded is read when it is next named.
+        let before = lock(&self.marks).last;
+        let loaded = self.manager.list_units(&marked).await?;
+        self.clear_marks(before, |unit| marked.contains(unit) && !loaded.contains_key(unit));
+        for unit in loaded.keys() {
+            if self.is_outdated(unit).await? {
+                return self.reload_units().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// systemd has an older file of a unit in memory. The mark of one that is up to date goes.
+    async fn is_outdated(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+        let before = lock(&self.marks).last;
+        let asked = self.manager.read_property(unit, UnitProperty::NeedDaemonReload).await;
+        let outdated = match asked {
+            Ok(value) => value.into_flag() == Some(true),
+            // It cannot be loaded: then nothing can start it.
+            Err(RunnerError::Refused { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        if !outdated {
+            self.clear_marks(before, |marked| marked == unit);
+        }
+        Ok(outdated)
+    }
+
+    async fn reload_units(&self) -> Result<(), RunnerError> {
+        reached("old-definition-in-memory");
+        let before = lock(&self.marks).last;
+        self.manager.reload_units().await?;
+        self.clear_marks(before, |_| true);
+        Ok(())
+    }
+
+    fn is_marked(&self, unit: &UnitName) -> bool {
+        lock(&self.marks).units.contains_key(unit)
+    }
+
+    /// Clears marks that were there before something was looked at.
+    fn clear_marks(&self, before: u64, is_fresh: impl Fn(&UnitName) -> bool) {
+        lock(&self.marks).units.retain(|unit, number| *number > before || !is_fresh(unit));
+    }
+}
