@@ -37,6 +37,8 @@ pub(crate) struct HostState {
     pub(crate) runs: u64,
     pub(crate) boots: u64,
     pub(crate) stopping: bool,
+    /// Boots, soft ones too.
+    pub(crate) userspaces: u64,
     pub(crate) lost: bool,
 }
 
@@ -178,6 +180,16 @@ impl ScriptedHost {
         self.with(|s| {
             s.units.clear();
             s.boots += 1;
+        });
+    }
+
+    /// The machine is rebooted softly: nothing runs, and what was in `/run` is still there.
+    pub fn reboot_softly(&self) {
+        self.with(|s| {
+            s.userspaces += 1;
+            for unit in s.units.values_mut() {
+                unit.active = ActiveState::Inactive;
+            }
         });
     }
 

@@ -12,6 +12,10 @@ impl power::HostPower for ScriptedHost {
         self.with(|s| format!("boot-{}", s.boots))
     }
 
+    async fn userspace_id(&self) -> Option<String> {
+        Some(self.with(|s| s.userspaces).to_string())
+    }
+
     fn up_millis(&self) -> u64 {
         0
     }

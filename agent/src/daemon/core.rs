@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::machine::{ContainerEngine, Machine, MachineId, RunnerKind};
+use muster_engine::machine::boot::BootMark;
 use muster_store::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -228,8 +229,9 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
         health,
     } = setup;
     // What is made: the memory of the machine's units, the registration, and the converge loop under it.
+    let boot = BootMark { machine: host.boot_id(), userspace: host.userspace_id().await };
     let ledger_dir = ledger_directory(&settings.run_dir);
-    let ledger = open_ledger(&disk, &ledger_dir)?;
+    let ledger = open_ledger(&disk, &ledger_dir)?.in_boot(boot);
     let (state_dir, cluster) = (&settings.state_dir, settings.cluster.as_str());
     let cluster = ClusterMemory::new(Arc::clone(&disk), state_dir, &ledger_dir, cluster);
     let outage = OutageNote::new(Arc::clone(&disk), state_dir, &settings.machine_id);

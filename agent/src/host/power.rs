@@ -12,6 +12,12 @@ pub trait HostPower: Send + Sync {
     /// This boot; another word after every reboot.
     fn boot_id(&self) -> String;
 
+    /// This boot of the machine's userspace: another word after every soft-reboot, too, which leaves [`Self::boot_id`] as it was.
+    /// `None` where it cannot be told.
+    async fn userspace_id(&self) -> Option<String> {
+        None
+    }
+
     /// Milliseconds since the boot, suspend included.
     fn up_millis(&self) -> u64;
 

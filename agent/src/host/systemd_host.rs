@@ -28,6 +28,8 @@ const SESSION: &str = "org.freedesktop.login1.Session";
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const SYSTEMD_PATH: &str = "/org/freedesktop/systemd1";
 const SYSTEMD_MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const SYSTEMD_UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SYSINIT_PATH: &str = "/org/freedesktop/systemd1/unit/sysinit_2etarget";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Time that logind has to say whether the host goes down. A daemon that stops waits for it, and an upgrade is not to be held up by
@@ -202,6 +204,17 @@ where
 impl HostPower for SystemdHost {
     fn boot_id(&self) -> String {
         identity::boot_id()
+    }
+
+    async fn userspace_id(&self) -> Option<String> {
+        // Every service needs `sysinit.target`: when that has another run, all of them were stopped, whatever else has survived.
+        let place = (SYSINIT_PATH, PROPERTIES, "Get");
+        let property = (SYSTEMD_UNIT, "InvocationID");
+        let asked = self.call_service(SYSTEMD, "tell its boot", place, &property);
+        let answer: OwnedVariant =
+            muster_runtime::timeout(SHUTDOWN_WORD_LIMIT, asked).await.ok()?.ok()?;
+        let id = Vec::<u8>::try_from(answer).ok().filter(|id| id.iter().any(|byte| *byte != 0))?;
+        Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     fn up_millis(&self) -> u64 {

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::probe::reached;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
+use muster_engine::machine::boot::BootMark;
 use muster_engine::machine::converge::Owned;
 use muster_engine::machine::memory::OwnedUnit;
 use muster_runtime::Instant;
@@ -25,6 +27,10 @@ pub struct Ledger {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     entries: BTreeMap<UnitName, OwnedUnit>,
+    /// The boot in which each was last written down, as far as that is known.
+    boots: BTreeMap<UnitName, BootMark>,
+    /// The present one.
+    boot: Option<BootMark>,
     /// When units were forgotten that were ours until then. In hand only: it is for who follows a journal across a cut.
     left: BTreeMap<UnitName, Instant>,
 }
@@ -45,13 +51,16 @@ struct OwnedRecord {
     enabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// The boot it holds for. Daemons before this one did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<BootMark>,
 }
 
 impl Ledger {
     /// Reads what an earlier daemon of this boot remembered. A file that cannot be read is forgotten: its unit is then
     /// judged by what runs. The directory is there, and closed to others.
     pub fn open(disk: Arc<dyn Disk>, directory: PathBuf) -> io::Result<Self> {
-        let mut entries = BTreeMap::new();
+        let (mut entries, mut boots) = (BTreeMap::new(), BTreeMap::new());
         for name in disk.list(&directory)? {
             let name = name.into_string().unwrap_or_default();
             let Ok(unit) = name.parse::<UnitName>() else { continue };
@@ -59,13 +68,32 @@ impl Ledger {
                 .read(&directory.join(&name))
                 .ok()
                 .and_then(|bytes| serde_json::from_slice::<OwnedRecord>(&bytes).ok());
-            if let Some(record) = record {
+            if let Some(mut record) = record {
+                boots.extend(record.boot.take().map(|boot| (unit.clone(), boot)));
                 entries.insert(unit, restore_entry(record));
             } else {
                 tracing::warn!(%unit, "what was remembered of the unit cannot be read");
             }
         }
-        Ok(Self { disk, directory, entries, left: BTreeMap::new() })
+        Ok(Self { disk, directory, entries, boots, boot: None, left: BTreeMap::new() })
+    }
+
+    /// The same in this boot of the machine: of what was written down in another one nothing has been carried out, though the
+    /// units' files may still be there.
+    #[must_use]
+    pub fn in_boot(mut self, boot: BootMark) -> Self {
+        for (unit, earlier) in std::mem::take(&mut self.boots) {
+            if boot.is_same(&earlier) {
+                continue;
+            }
+            reached("ledger-of-another-boot");
+            if let Some(entry) = self.entries.remove(&unit) {
+                tracing::info!(%unit, "it was carried out in an earlier boot of this machine");
+                self.entries.insert(unit, entry.after_boot());
+            }
+        }
+        self.boot = Some(boot);
+        self
     }
 
     /// Every unit owned.
@@ -159,6 +187,7 @@ impl Ledger {
             desired: entry.owned.desired,
             enabled: entry.owned.enabled,
             problem: entry.problem.clone(),
+            boot: self.boot.clone(),
         };
         self.entries.insert(unit.clone(), entry);
         let bytes = serde_json::to_vec(&record)?;
@@ -168,7 +197,7 @@ impl Ledger {
 }
 
 fn restore_entry(record: OwnedRecord) -> OwnedUnit {
-    let OwnedRecord { file, generation, desired, enabled, problem } = record;
+    let OwnedRecord { file, generation, desired, enabled, problem, .. } = record;
     let owned = Owned { file, generation, desired, enabled, starting: false };
     OwnedUnit { owned, problem, ..OwnedUnit::new(file) }
 }
@@ -209,6 +238,30 @@ mod tests {
         assert!(ledger.owned_lately(&unit, Instant::now()));
         assert!(!ledger.owned_lately(&unit, Instant::now() + REMEMBERED_FOR));
         assert!(open(directory.path()).unwrap().owned_units().is_empty());
+    }
+
+    #[test]
+    fn what_was_carried_out_in_another_boot_is_to_be_done_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let boot = |userspace: &str| BootMark {
+            machine: "a-1".to_owned(),
+            userspace: Some(userspace.to_owned()),
+        };
+        let mut ledger = open(directory.path()).unwrap().in_boot(boot("x"));
+        ledger.record_file(&unit, FileHash::of_text("a")).unwrap();
+        ledger.record_enabled(&unit, true).unwrap();
+        ledger.record_settled(&unit, 3, DesiredState::Launched, None).unwrap();
+
+        let again = open(directory.path()).unwrap().in_boot(boot("x"));
+        assert_eq!(again.owned_units(), ledger.owned_units(), "the daemon was started again");
+        let unknown = BootMark { userspace: None, ..boot("x") };
+        let again = open(directory.path()).unwrap().in_boot(unknown);
+        assert_eq!(again.owned_units(), ledger.owned_units(), "systemd could not be asked");
+        let again = open(directory.path()).unwrap().in_boot(boot("y"));
+        let owned = &again.get(&unit).unwrap().owned;
+        assert_eq!((owned.generation, owned.desired), (0, DesiredState::Inactive));
+        assert_eq!((owned.file, owned.enabled), (FileHash::of_text("a"), true));
     }
 
     #[test]

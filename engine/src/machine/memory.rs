@@ -47,6 +47,14 @@ impl OwnedUnit {
         Self { owned, problem: None, begun: false, unsure: false }
     }
 
+    /// The same unit after a boot: its file and links may still be there, and nothing has been carried out.
+    #[must_use]
+    pub fn after_boot(self) -> Self {
+        let enabled = self.owned.enabled;
+        let fresh = Self::new(self.owned.file);
+        Self { owned: Owned { enabled, ..fresh.owned.clone() }, ..fresh }
+    }
+
     /// The facts that a decision rests on: a start that has begun counts as launched.
     pub fn for_decision(&self) -> Owned {
         let desired = if self.begun { DesiredState::Launched } else { self.owned.desired };

@@ -1,0 +1,45 @@
+//! A machine that is rebooted softly: its daemon finds its own memory of units that do not run any more.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+mod support;
+
+use muster_common::state::DesiredState::{Inactive, Launched};
+use support::{Machine, reported, request_unit, timed_store, wait_until};
+
+const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wanted_is_started_again_and_what_is_not_is_cleared_away() {
+    let (registry, _disk) = timed_store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    for unit in ["a.service", "b.service"] {
+        request_unit(&registry, unit, UNIT, Launched).await;
+        wait_until(&registry, "active", |s| reported(s, unit).is_some_and(|(a, _)| a == "active"))
+            .await;
+    }
+    daemon.kill().await;
+    request_unit(&registry, "b.service", UNIT, Inactive).await;
+
+    machine.host.reboot_softly();
+    let daemon = machine.start(&registry);
+    let again = Some(("active".to_owned(), 1));
+    wait_until(&registry, "started again", |s| {
+        let runs =
+            machine.host.unit_state("a.service").is_some_and(|(active, ..)| active == "active");
+        runs && reported(s, "a.service") == again
+    })
+    .await;
+    wait_until(&registry, "gone", |s| reported(s, "b.service").is_none()).await;
+    assert_eq!(machine.host.unit_state("a.service").unwrap().0, "active");
+    assert_eq!(machine.host.unit_state("b.service"), None);
+    daemon.kill().await;
+
+    // The daemon alone is started again: nothing else is.
+    let before = machine.host.unit_state("a.service");
+    let daemon = machine.start(&registry);
+    daemon.health.subscribe().wait_for(|s| s.reported).await.unwrap();
+    assert_eq!(machine.host.unit_state("a.service"), before, "it was started anew");
+    daemon.stop().await;
+}
