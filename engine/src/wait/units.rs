@@ -25,6 +25,10 @@ const EXPLAIN_AFTER: Duration = Duration::from_millis(100);
 /// The pause after which the reasons are looked at again while a unit stays without a place.
 const EXPLAIN_EVERY: Duration = Duration::from_secs(1);
 
+/// Time for which a unit that is to go is up, with one and the same problem, before that is taken for the end. Its machine asks it to
+/// stop every five seconds; one that has refused twice is not going to be persuaded by waiting.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Log lines of a unit that failed: as many as `systemctl status` shows.
 const LOG_LINES: u32 = 10;
 
@@ -47,6 +51,8 @@ struct WatchedUnit {
     events_of_refusal: Option<(MachineId, Option<ObservedState>)>,
     refusal: Option<Refusal>,
     is_unplaced: bool,
+    /// It is to go, and is up, for this reason and since then.
+    stuck: Option<(String, Duration)>,
 }
 
 /// A unit's way to what is waited for.
@@ -91,8 +97,13 @@ pub enum WaitUpdate {
 impl UnitsWait {
     /// Begins to wait. A unit that is named twice is waited for as it was named last.
     pub fn new(request: WaitRequest) -> Self {
-        let watched =
-            |wait| WatchedUnit { wait, events_of_refusal: None, refusal: None, is_unplaced: false };
+        let watched = |wait| WatchedUnit {
+            wait,
+            events_of_refusal: None,
+            refusal: None,
+            is_unplaced: false,
+            stuck: None,
+        };
         let open = request.units.into_iter().map(|w| (w.name.clone(), watched(w))).collect();
         Self {
             open,
@@ -103,12 +114,12 @@ impl UnitsWait {
     }
 
     /// The events that a snapshot adds to those of before.
-    fn update_units(&mut self, snapshot: &Snapshot) -> Vec<WaitUpdate> {
+    fn update_units(&mut self, now: Duration, snapshot: &Snapshot) -> Vec<WaitUpdate> {
         let before = self.open.len();
         let (mut events, mut failures) = (Vec::new(), Vec::new());
         let has_asked = self.has_asked;
         self.open.retain(|name, watched| {
-            match watched.update(snapshot, has_asked) {
+            match watched.update(now, snapshot, has_asked) {
                 UnitProgress::Overtaken(desired) => {
                     events.push(WaitEvent::Overtaken { name: name.clone(), desired });
                     return false;
@@ -169,7 +180,7 @@ impl ClusterWait for UnitsWait {
         if let Some(message) = self.store_loss.update(cluster.store_problem()) {
             updates.push(WaitUpdate::Event(WaitEvent::Degraded { message }));
         }
-        updates.extend(self.update_units(cluster.current_snapshot()));
+        updates.extend(self.update_units(now, cluster.current_snapshot()));
         let has_unplaced = self.open.values().any(|watched| watched.is_unplaced);
         self.explain_at = match self.explain_at {
             _ if !has_unplaced => None,
@@ -191,17 +202,48 @@ impl ClusterWait for UnitsWait {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        self.explain_at
+        let stuck = self.open.values().filter_map(|watched| watched.stuck.as_ref());
+        stuck.map(|(_, since)| *since + STOP_PATIENCE).chain(self.explain_at).min()
     }
 }
 
 impl WatchedUnit {
     /// The unit's progress in a snapshot. `has_asked`: the snapshot has the change that asked for it.
-    fn update(&mut self, snapshot: &Snapshot, has_asked: bool) -> UnitProgress {
+    fn update(&mut self, now: Duration, snapshot: &Snapshot, has_asked: bool) -> UnitProgress {
         let overtaken = if has_asked { overtaken_by(snapshot, &self.wait) } else { None };
         let progress = overtaken.unwrap_or_else(|| unit_progress(snapshot, &self.wait));
         self.is_unplaced = progress == UnitProgress::Unplaced;
-        progress
+        self.stuck = match &progress {
+            UnitProgress::Moving(id, Some(state)) => self.stuck_since(now, snapshot, id, state),
+            _ => None,
+        };
+        match (&self.stuck, progress) {
+            (Some((_, since)), UnitProgress::Moving(id, Some(state)))
+                if now >= *since + STOP_PATIENCE && !is_planted("failed-stop-waited-for-ever") =>
+            {
+                UnitProgress::Failed(id, state)
+            }
+            (_, progress) => progress,
+        }
+    }
+
+    /// The reason for which a unit that is to go does not, on a machine from which it was taken, and since when it is so.
+    fn stuck_since(
+        &self,
+        now: Duration,
+        snapshot: &Snapshot,
+        id: &MachineId,
+        state: &ObservedState,
+    ) -> Option<(String, Duration)> {
+        let goes = matches!(self.wait.until, Until::Gone | Until::Inactive);
+        let places = snapshot.places.get(&self.wait.name);
+        let is_placed = places.is_some_and(|places| places.contains_key(id));
+        if !goes || is_placed || !state.active.is_up() {
+            return None;
+        }
+        let problem = state.problem.as_ref()?;
+        let before = self.stuck.as_ref().filter(|(before, _)| before == problem);
+        Some((problem.clone(), before.map_or(now, |(_, since)| *since)))
     }
 
     /// The event for a unit on its way, unless it was the last one told.

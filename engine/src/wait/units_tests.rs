@@ -103,7 +103,7 @@ impl Story {
 
     /// The events that are sent now, in a few words.
     fn sent_events(&mut self) -> Vec<String> {
-        let updates = self.waiting.update_units(&self.snapshot);
+        let updates = self.waiting.update_units(Duration::ZERO, &self.snapshot);
         let in_words = |update| match update {
             WaitUpdate::Event(WaitEvent::Progress { machine, state, .. }) => {
                 let machine = machine.map_or_else(|| "nowhere".to_owned(), |m| m.id.to_string());
@@ -270,6 +270,43 @@ fn gone_is_gone_from_every_machine() {
     story = story.silent("m1");
     assert_eq!(story.sent_events(), ["deactivating/stop-sigterm on m2"]);
     assert_eq!(story.silent("m2").sent_events(), ["done "]);
+}
+
+#[test]
+fn what_does_not_stop_ends_the_wait_for_its_end_with_the_reason() {
+    let refuses = |problem: Option<&str>| {
+        let mut story = Story::of(Until::Gone, true).reports("m1", "active/running", Launched, 2);
+        let mut state = story.snapshot.states[&name()][&id("m1")].clone();
+        state.problem = problem.map(str::to_owned);
+        story.snapshot.apply(Change::State(id("m1"), name(), Some(state)));
+        story
+    };
+    let began = Duration::from_secs(5);
+    let over = began + STOP_PATIENCE;
+    let Story { snapshot, waiting: mut wait } = refuses(Some("systemd does not stop it"));
+    assert_eq!(wait.update_units(began, &snapshot).len(), 1, "it is on its way");
+    assert_eq!(wait.next_deadline(), Some(over));
+    // Another reason is another attempt.
+    let other = refuses(Some("another")).snapshot;
+    wait.update_units(began + STOP_PATIENCE / 2, &other);
+    wait.update_units(over, &snapshot);
+    assert!(!wait.is_over());
+    let ended = wait.update_units(over + STOP_PATIENCE, &snapshot);
+    let [WaitUpdate::Failure(failure)] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!(failure.state.problem.as_deref(), Some("systemd does not stop it"));
+    assert!(wait.is_over());
+
+    // One that has stopped and left something behind takes its time, and one without a reason may still be asked.
+    for story in [
+        refuses(None),
+        refuses(Some("x")).placed("m1", Launched, 2),
+        refuses(Some("x")).reports("m1", "deactivating/stop-sigterm", Launched, 2),
+    ] {
+        let Story { snapshot, waiting: mut wait } = story;
+        wait.update_units(began, &snapshot);
+        wait.update_units(over, &snapshot);
+        assert!(!wait.is_over());
+    }
 }
 
 #[test]
