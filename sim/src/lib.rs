@@ -4,3 +4,4 @@
 //! product's: those are linked.
 
 pub mod etcd;
+pub mod systemd;
