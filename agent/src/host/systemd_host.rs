@@ -213,8 +213,10 @@ impl HostPower for SystemdHost {
         let asked = self.call_service(SYSTEMD, "tell its boot", place, &property);
         let answer: OwnedVariant =
             muster_runtime::timeout(SHUTDOWN_WORD_LIMIT, asked).await.ok()?.ok()?;
-        let id = Vec::<u8>::try_from(answer).ok().filter(|id| id.iter().any(|byte| *byte != 0))?;
-        Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
+        let id = <[u8; 16]>::try_from(Vec::<u8>::try_from(answer).ok()?).ok()?;
+        // All zeros: it has not been reached.
+        let id = Some(u128::from_be_bytes(id)).filter(|id| *id != 0)?;
+        Some(format!("{id:032x}"))
     }
 
     fn up_millis(&self) -> u64 {
