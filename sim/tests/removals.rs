@@ -69,9 +69,7 @@ fn a_timer_starts_nothing_of_a_removed_service() {
         take_away(&mut bench, "app.service");
         // Less than a timer takes to fire twice, so that no pause after the removal hides anything.
         bench.pass(30);
-        let started = bench.take_starts("app.service");
-        assert_eq!(bench.active("tick.timer"), "active");
-        started.is_empty()
+        bench.take_starts("app.service").is_empty()
     });
 }
 

@@ -286,8 +286,10 @@ impl SystemdModel {
             _ => None,
         };
         if let Some(named) = &definition.triggers {
-            // What cannot be started is not.
-            let _ = self.request_by_systemd(JobKind::Start, named);
+            // One whose unit cannot be started has failed itself.
+            if self.request_by_systemd(JobKind::Start, named).is_err() {
+                self.end_run(unit, MainExit { result: "resources", code: 0, status: 0 }, false);
+            }
         }
     }
 
