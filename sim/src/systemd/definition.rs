@@ -51,12 +51,22 @@ pub(super) enum RestartRule {
     OnSuccess,
 }
 
+/// When a service is up (`Type=`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ServiceKind {
+    /// As soon as it was begun.
+    #[default]
+    Simple,
+    /// When it says so.
+    Notify,
+    /// When it has run to its end.
+    Oneshot,
+}
+
 /// A service's section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServicePart {
-    pub(super) oneshot: bool,
-    /// Up when it says so, not as soon as it was begun (`Type=notify`).
-    pub(super) notifies: bool,
+    pub(super) kind: ServiceKind,
     pub(super) remains: bool,
     pub(super) program: Program,
     pub(super) restart: RestartRule,
@@ -213,8 +223,12 @@ pub(super) fn parse_hooks(text: &str) -> Vec<UnitName> {
 impl ServicePart {
     fn parse(file: &UnitFile) -> Result<Self, BadSetting> {
         let last = |option: &str| last_of(file, "Service", option);
-        let kind = last("Type").unwrap_or_default();
-        let oneshot = kind == "oneshot";
+        let kind = match last("Type").as_deref() {
+            Some("oneshot") => ServiceKind::Oneshot,
+            Some("notify") => ServiceKind::Notify,
+            _ => ServiceKind::Simple,
+        };
+        let oneshot = kind == ServiceKind::Oneshot;
         let lines = values_of(file, "Service", "ExecStart");
         if lines.is_empty() || (lines.len() > 1 && !oneshot) {
             return Err(BadSetting);
@@ -233,8 +247,7 @@ impl ServicePart {
         };
         let usual = Some(Duration::from_secs(90));
         Ok(Self {
-            oneshot,
-            notifies: kind == "notify",
+            kind,
             remains: last("RemainAfterExit").is_some_and(|value| is_true(&value)),
             program,
             restart: match last("Restart").as_deref() {

@@ -166,7 +166,7 @@ fn strange(during: &str) -> RunnerError {
 #[async_trait]
 impl SystemdManager for SimulatedSystemd {
     async fn keep_connected(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn list_units(

@@ -9,7 +9,7 @@ use muster_common::state::load;
 use muster_common::unit::UnitName;
 use musterd::runner::systemd::manager::{JobKind, ManagerSignal};
 
-use super::definition::{Definition, RestartRule, ServicePart, TypePart};
+use super::definition::{Definition, RestartRule, ServiceKind, ServicePart, TypePart};
 use super::state::{MainExit, Phase, ProgramStart, SystemdModel};
 
 /// The signal that ends what does not end when it is asked to.
@@ -77,7 +77,7 @@ impl SystemdModel {
             found.due = due.map(|due| at + due);
         }
         // A simple service is up as soon as it has begun.
-        let begun = !service.oneshot && !service.notifies && takes.is_zero();
+        let begun = service.kind == ServiceKind::Simple && takes.is_zero();
         self.set_phase(unit, Phase::Starting);
         if begun && !service.program.hangs {
             self.on_started(unit);
@@ -99,13 +99,13 @@ impl SystemdModel {
         }
         let unlucky = self.chance_of(unit, "fails").next() % 1000 < service.program.fails_per_mille;
         let status = service.program.fails.or(unlucky.then_some(1));
-        let simple = !service.oneshot && !service.notifies;
+        let simple = service.kind == ServiceKind::Simple;
         if let Some(status) = status
             && !simple
         {
             return self.end_run(unit, MainExit::by_itself(status), true);
         }
-        if service.oneshot {
+        if service.kind == ServiceKind::Oneshot {
             if service.remains {
                 self.set_due(unit, None);
                 self.set_phase(unit, Phase::Remains);

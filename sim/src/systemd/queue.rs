@@ -195,15 +195,11 @@ impl SystemdModel {
         };
         let is_there = !matches!(phase, Phase::Down | Phase::Failed);
         match kind {
-            JobKind::Stop if is_there => {
+            JobKind::Stop | JobKind::Restart if is_there => {
                 self.mark_running(unit);
                 self.begin_stop(unit);
             }
             JobKind::Stop => self.finish_job(unit, JobResult::Done),
-            JobKind::Restart if is_there => {
-                self.mark_running(unit);
-                self.begin_stop(unit);
-            }
             JobKind::Start if matches!(phase, Phase::Up | Phase::Remains) => {
                 self.finish_job(unit, JobResult::Done);
             }
