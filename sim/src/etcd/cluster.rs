@@ -40,7 +40,7 @@ const VOTE: Duration = Duration::from_millis(20);
 pub enum AutoCompaction {
     /// Never: somebody else does, or nobody.
     Off,
-    /// What is older than this; looked for as often.
+    /// Changes older than this go; looked for as often.
     Periodic(Duration),
     /// All but so many revisions, every five minutes.
     Revisions(u64),
@@ -209,7 +209,7 @@ impl EtcdCluster {
         self.compact_to = self.model.revision();
         if to > 0 {
             // The same revision twice is refused, and nothing is lost by it.
-            self.model.compact(to).ok();
+            self.model.compact_history(to).ok();
         }
     }
 
@@ -344,7 +344,7 @@ impl EtcdCluster {
         if let Some(member) = self.members.get_mut(former)
             && member.leader == Some(former)
         {
-            member.deposed = Some(self.model.leases().clone());
+            member.deposed = Some(self.model.held_leases().clone());
         }
     }
 

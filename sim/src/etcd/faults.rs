@@ -124,7 +124,7 @@ impl EtcdCluster {
         if self.find_leader().is_none() {
             return Err(refusal::no_leader());
         }
-        self.model.compact(revision)
+        self.model.compact_history(revision)
     }
 
     /// Ends a lease before its time, as `etcdctl lease revoke` does. Nothing happens without a leader.

@@ -156,7 +156,7 @@ impl KeySpace {
 
     /// Forgets what was before a revision, as etcd's compaction does. `keep_last_removals`: removals at that very revision are told
     /// to a watch that begins there; etcd forgets them before 3.4.36 and 3.5.18.
-    pub(super) fn compact(
+    pub(super) fn compact_history(
         &mut self,
         revision: u64,
         keep_last_removals: bool,

@@ -191,8 +191,8 @@ impl EtcdModel {
     }
 
     /// Forgets the history before a revision.
-    pub fn compact(&mut self, revision: u64) -> Result<(), EtcdError> {
-        self.space.compact(revision, self.release == EtcdRelease::Current)?;
+    pub fn compact_history(&mut self, revision: u64) -> Result<(), EtcdError> {
+        self.space.compact_history(revision, self.release == EtcdRelease::Current)?;
         self.used = self.space.count_bytes();
         Ok(())
     }
@@ -226,7 +226,7 @@ impl EtcdModel {
         &self.space
     }
 
-    pub(super) fn leases(&self) -> &Lessor {
+    pub(super) fn held_leases(&self) -> &Lessor {
         &self.lessor
     }
 }

@@ -12,9 +12,9 @@ pub enum EtcdRequest {
     ReadPage(PageQuery),
     /// Carries out the operations at one revision if the guards hold.
     Transact {
-        /// What has to hold.
+        /// The conditions that have to hold.
         guards: Vec<Guard>,
-        /// What is done then.
+        /// The writes that are made then.
         ops: Vec<Op>,
     },
     /// Grants a lease.
