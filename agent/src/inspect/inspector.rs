@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -30,6 +31,10 @@ const CHUNK: usize = 16 * 1024;
 
 /// Lines of output that a status ends with; systemctl's own number.
 const STATUS_LINES: u32 = 10;
+
+/// The time in which the journal has to have taken in what was printed. It does so within milliseconds, a slow disk takes tenths
+/// of a second, and whoever asks for a failure's last lines gives the whole answer three seconds.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs systemctl and journalctl, and asks the container engine.
 #[derive(Clone)]
@@ -104,6 +109,11 @@ impl Inspector {
         journal: JournalQuery,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, InspectError> {
         if !unit.unit_type().is_quadlet() {
+            // Asked of a start that has just failed as a rule. systemd's word of the end may be here before the journal has read
+            // what the unit printed last.
+            if journal.start.is_some() && !journal.follow {
+                self.sync_journal().await;
+            }
             let which = match journal.start {
                 // What the processes of a start printed, and what systemd said of it; of no other unit, whose start it may be.
                 Some(start) => vec![
@@ -135,6 +145,18 @@ impl Inspector {
                 });
                 Ok(lines.boxed())
             }
+        }
+    }
+
+    /// Waits until the journal has taken in all that was printed before, as `journalctl --sync` of journalctl(1) does, or for
+    /// [`SYNC_TIMEOUT`]. Where it cannot say so, what there is is read.
+    async fn sync_journal(&self) {
+        let mut command = Command::new(&self.journalctl);
+        command.arg("--sync").kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let synced = muster_runtime::timeout(SYNC_TIMEOUT, command.status()).await;
+        if !matches!(&synced, Ok(Ok(status)) if status.success()) {
+            tracing::debug!(?synced, "the journal did not say that it has read everything");
         }
     }
 
@@ -222,4 +244,37 @@ async fn next_chunk(
         return Ok(None);
     }
     Ok(Some((chunk.freeze(), (child, stdout))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// The arguments of each journalctl that is run for a query.
+    async fn calls_for(start: Option<Invocation>, follow: bool) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let (program, calls) =
+            (directory.path().join("journalctl"), directory.path().join("calls"));
+        let script = format!("#!/bin/sh\necho \"$1\" >>{}\n", calls.display());
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let inspector = Inspector { journalctl: program, ..Inspector::default() };
+        let (lines, mode) = (LineCount::Last(10), OutputMode::plain_lines());
+        let query = JournalQuery { lines, follow, mode, start };
+        let mut chunks =
+            inspector.read_journal(&"a.service".parse().unwrap(), query).await.unwrap();
+        while chunks.next().await.is_some() {}
+        fs::read_to_string(calls).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn the_journal_has_read_everything_before_the_lines_of_one_start_are_shown() {
+        let start: Invocation = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        assert_eq!(calls_for(Some(start.clone()), false).await, ["--sync", "--no-pager"]);
+        assert_eq!(calls_for(Some(start), true).await, ["--no-pager"]);
+        assert_eq!(calls_for(None, false).await, ["--no-pager"]);
+    }
 }

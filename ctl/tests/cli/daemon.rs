@@ -131,6 +131,8 @@ impl Daemon {
         let mut command = musterctl(arguments);
         // All the patience it needs: a test that is about little of it says how much.
         command.env("MUSTERCTL_ENDPOINT", self.socket()).env("MUSTERCTL_REQUEST_TIMEOUT", "60");
+        // On a busy machine a server of ssh may take longer to say its first word than the ten seconds a person gives it.
+        command.env("MUSTERCTL_SSH_TIMEOUT", "60");
         command
     }
 }

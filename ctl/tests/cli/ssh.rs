@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -49,6 +49,13 @@ fn start_behind_tunnel(sshd: &Sshd, daemon: &Daemon) -> Command {
     sshd.put_in_front(&mut command);
     command.arg(format!("127.0.0.1:{}", sshd.port()));
     command
+}
+
+/// The standard error of a command that has ended.
+fn errors_of(child: &mut Child) -> String {
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
 }
 
 /// Runs a command line with the test's ssh; the daemon's socket is what `--endpoint` says.
@@ -243,8 +250,8 @@ fn behind_a_tunnel_too_the_first_daemon_that_answers_is_asked() {
     }
     let none = "/nowhere/a.sock,/nowhere/b.sock";
     let nobody = run(&sshd, &daemon, &["--tunnel", &tunnel, "--endpoint", none, "list-units"]);
-    let output_text = format!("no daemon listens at unix:///nowhere/b.sock on {tunnel}");
-    assert!(nobody.starts_with("exit 1\n") && nobody.contains(&output_text), "{nobody}");
+    let expected = format!("no daemon listens at unix:///nowhere/b.sock on {tunnel}");
+    assert!(nobody.starts_with("exit 1\n") && nobody.contains(&expected), "{nobody}");
 }
 
 #[test]
@@ -256,12 +263,12 @@ fn a_tunnel_that_breaks_in_the_middle_says_so() {
     wait_until("the wait", || daemon.lines().len() == 2);
     sshd.end_sessions();
     let shown = output_text(&child.wait_with_output().unwrap());
-    let output_text = format!(
+    let expected = format!(
         "error: the tunnel through 127.0.0.1:{} broke: ssh ended with exit code 255\n\
          hint: what was requested before stays so; the same command takes it up again\n",
         sshd.port()
     );
-    assert!(shown.starts_with("exit 1\n--- stderr\n") && shown.ends_with(&output_text), "{shown}");
+    assert!(shown.starts_with("exit 1\n--- stderr\n") && shown.ends_with(&expected), "{shown}");
     wait_until("the tunnel's end", || sshd.is_left_alone());
 }
 
@@ -275,11 +282,11 @@ fn whoever_waits_for_ssh_is_told_so() {
     sshd.put_in_front(&mut command);
     command.arg(format!("127.0.0.1:{port}")).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let mut output_text = [0; 60];
-    child.stderr.as_mut().unwrap().read_exact(&mut output_text).unwrap();
-    let output_text = String::from_utf8(output_text.into()).unwrap();
+    let mut begun = [0; 60];
+    child.stderr.as_mut().unwrap().read_exact(&mut begun).unwrap();
+    let begun = String::from_utf8(begun.into()).unwrap();
     let expected = format!("waiting: ssh to 127.0.0.1:{port} has not made the tunnel");
-    assert!(output_text.starts_with(&expected), "{output_text}");
+    assert!(begun.starts_with(&expected), "{begun}");
     interrupt(&child);
     child.wait().unwrap();
 }
@@ -293,10 +300,17 @@ fn a_tunnel_goes_with_its_command_however_that_ends() {
         let before = daemon.lines().len();
         let mut child = start_behind_tunnel(&sshd, &daemon)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        wait_until("the wait", || daemon.lines().len() == before + 2);
+        wait_until("the wait", || {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "it ended by itself: {}",
+                errors_of(&mut child)
+            );
+            daemon.lines().len() >= before + 2
+        });
         assert!(!sshd.is_left_alone());
         let kill = Command::new("kill").args([signal, &child.id().to_string()]).status();
         assert!(kill.unwrap().success());
@@ -361,9 +375,9 @@ fn a_socket_that_ends_is_not_waited_for_by_who_keeps_its_input_open() {
     stream.write_all(b"bye").unwrap();
     drop(stream);
     let input = child.stdin.take();
-    let mut output_text = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut output_text).unwrap();
-    assert_eq!(output_text, "bye");
+    let mut printed = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert_eq!(printed, "bye");
     assert!(child.wait().unwrap().success());
     drop(input);
 }
