@@ -16,7 +16,7 @@ pub struct Cordons {
     wall: Wall,
 }
 
-/// Who orders something, and why; for people but for the holder.
+/// An order to cordon or drain: who gives it, and why; for people but for the holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CordonOrder {
     /// On whose behalf.
@@ -27,7 +27,7 @@ pub struct CordonOrder {
     pub reason: String,
 }
 
-/// Why a cordon could not be ordered or taken back.
+/// The reason a cordon could not be ordered or taken back.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CordonError {

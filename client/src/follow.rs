@@ -168,8 +168,8 @@ impl Follower {
         }
         let retry_in = self.backoff.next_pause();
         self.state = StreamState::Closed(Some(now + retry_in));
-        let patience = stream.give_up_after(self.client.request_limits());
-        let given_up = patience.is_some_and(|patience| self.liveness.quiet_for(now) >= patience);
+        let limit = stream.give_up_after(self.client.request_limits());
+        let given_up = limit.is_some_and(|limit| self.liveness.quiet_for(now) >= limit);
         if given_up || !cause.is_transient() {
             return Err(cause);
         }

@@ -35,7 +35,7 @@ impl RunnerKind {
 }
 
 impl MachineId {
-    /// How many characters of an id stand for it in fleet's tables and in `MachineID=`.
+    /// Number of characters of an id that stand for it in fleet's tables and in `MachineID=`.
     pub const SHORT: usize = 8;
 
     /// The whole id.

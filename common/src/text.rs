@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// far below what a store takes in one (1 MiB).
 pub const LONGEST: usize = 256;
 
-/// What a person is shown of a text that is refused.
+/// The part of a refused text that a person is shown.
 const EXCERPT: usize = 64;
 
 /// True when a character cannot be seen and does something all the same: it moves the cursor, starts another line, drives

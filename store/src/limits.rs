@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::store::{Guard, MAX_OPERATIONS, MAX_REQUEST_BYTES, Op, StoreError};
 
-/// What one guard or operation adds to a request besides its key and value: etcd's framing of it, rounded up.
+/// The bytes that one guard or operation adds to a request besides its key and value: etcd's framing of it, rounded up.
 const FRAMING_BYTES: usize = 64;
 
 impl Guard {

@@ -1,4 +1,4 @@
-//! A container engine that goes away and comes back under its containers: nothing is declared dead by a hiccup.
+//! A container engine that goes away and comes back under its containers: a silence of it declares nothing dead.
 //!
 //! What runs is read from cgroups of the hosts, which tell it while no engine answers.
 

@@ -27,7 +27,7 @@ const MAN: &[&str] = &["groff-base"];
 /// Needed to make packages: what finds the libraries a program needs, and a C compiler for static ones.
 const DIST: &[&str] = &["dpkg-dev", "musl-tools"];
 
-/// What packs the Debian package.
+/// The program that packs the Debian package.
 const CARGO_DEB: &str = "3.8.0";
 
 /// Needed to make hosts.

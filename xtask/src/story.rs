@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use muster_tests::lab::{Host, Output, wait_closely};
 
-/// How often a wait of the story looks. Its times are shown to a tenth of a second.
+/// The pause between two looks of a wait of the story. Its times are shown to a tenth of a second.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where commands are typed.
@@ -104,8 +104,8 @@ impl Story {
         condition: impl FnMut() -> Result<(), E>,
     ) {
         // Looked at for longer than the limit, so that "too late" and "never" can be told apart.
-        let patience = limit.saturating_sub(since.elapsed()) + Duration::from_secs(30);
-        match wait_closely(sentence, patience, INTERVAL, condition) {
+        let allowed = limit.saturating_sub(since.elapsed()) + Duration::from_secs(30);
+        match wait_closely(sentence, allowed, INTERVAL, condition) {
             Ok(_) => {
                 let took = since.elapsed();
                 self.check_claim(

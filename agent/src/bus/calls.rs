@@ -62,7 +62,7 @@ type OpenCalls = Mutex<HashMap<NonZeroU32, (String, oneshot::Sender<Message>)>>;
 pub(crate) struct Calls {
     connection: Connection,
     open: Arc<OpenCalls>,
-    patience: Duration,
+    answer_timeout: Duration,
     reader: JoinHandle<()>,
 }
 
@@ -73,12 +73,12 @@ impl Drop for Calls {
 }
 
 impl Calls {
-    /// Begins to read a connection's replies. `patience` is how long each may take.
-    pub(crate) fn new(connection: Connection, patience: Duration) -> Self {
+    /// Begins to read a connection's replies. `answer_timeout` is how long each may take.
+    pub(crate) fn new(connection: Connection, answer_timeout: Duration) -> Self {
         let open: Arc<OpenCalls> = Arc::default();
         let stream = MessageStream::from(&connection);
         let reader = tokio::spawn(read(stream, Arc::clone(&open)));
-        Self { connection, open, patience, reader }
+        Self { connection, open, answer_timeout, reader }
     }
 
     /// Resolves when the connection is closed.
@@ -89,7 +89,7 @@ impl Calls {
     /// The unique name of the connection that owns a name now; `None` when none does.
     pub(crate) async fn owner_of(&self, name: &str) -> Result<Option<String>, CallError> {
         let method = Method { path: BUS_PATH, interface: BUS, member: "GetNameOwner" };
-        match self.call(BUS, method, &name).await {
+        match self.call_method(BUS, method, &name).await {
             Ok(reply) => {
                 let owner = reply.body().deserialize::<String>();
                 owner.map(Some).map_err(|error| CallError::Lost(error.to_string()))
@@ -102,14 +102,14 @@ impl Calls {
     /// Has the bus start what owns a name, where it knows how. That it does not is no failure.
     pub(crate) async fn start(&self, name: &str) -> Result<(), CallError> {
         let method = Method { path: BUS_PATH, interface: BUS, member: "StartServiceByName" };
-        match self.call(BUS, method, &(name, 0_u32)).await {
+        match self.call_method(BUS, method, &(name, 0_u32)).await {
             Ok(_) | Err(CallError::Refused { .. } | CallError::Absent(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// Calls a method at a unique name, and waits for the reply of its bearer.
-    pub(crate) async fn call<B>(
+    pub(crate) async fn call_method<B>(
         &self,
         to: &str,
         method: Method<'_>,
@@ -132,7 +132,7 @@ impl Calls {
             self.connection.send(&message).await.map_err(lost)?;
             receiver.await.map_err(|_| CallError::Lost("the connection was closed".to_owned()))
         };
-        match tokio::time::timeout(self.patience, answer).await {
+        match tokio::time::timeout(self.answer_timeout, answer).await {
             Ok(reply) => read_reply(to, reply?),
             Err(_) => Err(CallError::Lost("no answer in time".to_owned())),
         }

@@ -34,7 +34,7 @@ async fn a_reply_of_somebody_else_is_passed_over() {
     let owner = calls.owner_of(NAME).await.unwrap().unwrap();
     let asking = tokio::spawn({
         let calls = Arc::clone(&calls);
-        async move { calls.call(&owner, METHOD, &()).await }
+        async move { calls.call_method(&owner, METHOD, &()).await }
     });
     let call = asked.recv().await.unwrap();
     // The number of the call is no secret: anybody may try them all.
@@ -54,7 +54,7 @@ async fn a_refusal_is_told_from_an_absence_and_from_a_loss() {
     let owner = calls.owner_of(NAME).await.unwrap().unwrap();
     let call_manager = || {
         let (calls, owner) = (Arc::clone(&calls), owner.clone());
-        tokio::spawn(async move { calls.call(&owner, METHOD, &()).await })
+        tokio::spawn(async move { calls.call_method(&owner, METHOD, &()).await })
     };
     let asking = call_manager();
     let call = asked.recv().await.unwrap();

@@ -38,7 +38,7 @@ pub struct ServedParts {
 /// A TCP address and what is served there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
-    /// Where.
+    /// The address and port that are listened at.
     pub address: SocketAddr,
     /// The parts that are served there.
     pub serves: ServedParts,

@@ -39,7 +39,7 @@ pub use values::{
     BodyLimit, ClusterChoice, CommandLine, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl,
 };
 
-/// Where systemd keeps a machine's identity.
+/// The file in which systemd keeps a machine's identity.
 const MACHINE_ID_FILE: &str = "/etc/machine-id";
 
 /// Default TTL: an etcd election and a busy disk fit in, and units move soon enough.
@@ -60,7 +60,7 @@ const DEFAULT_TOKEN_LIMIT: u16 = 100;
 pub struct Config {
     /// etcd; `None`: the embedded store.
     pub etcd: Option<EtcdConfig>,
-    /// Where the cluster's records begin.
+    /// The beginning of the keys of the cluster's records.
     pub prefix: String,
     /// Address shown to people; `None`: to be found.
     pub address: Option<String>,

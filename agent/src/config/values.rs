@@ -44,7 +44,7 @@ pub struct BodyLimit(pub usize);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(pub String);
 
-/// Where the cluster's records begin: it starts and ends with a slash.
+/// The beginning of the keys of the cluster's records; it starts and ends with a slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(pub String);
 

@@ -197,7 +197,7 @@ where
         calls.start(service).await?;
         calls.owner_of(service).await?.ok_or_else(absent)?
     };
-    calls.call(&owner, method, body).await
+    calls.call_method(&owner, method, body).await
 }
 
 #[async_trait]

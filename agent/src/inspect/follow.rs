@@ -39,7 +39,7 @@ const BURST_PAUSE: Duration = Duration::from_millis(20);
 /// Pause before a watching journalctl that ended is replaced.
 const WATCH_RETRY: Duration = Duration::from_secs(1);
 
-/// Where to begin.
+/// The place to begin at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JournalStart {
     /// With the last lines.
@@ -177,7 +177,7 @@ fn engine_piece(form: &LineFormat, line: &OutputLine) -> JournalPiece {
     }
 }
 
-/// Where what is still to be shown begins.
+/// The place at which what is still to be shown begins.
 #[derive(Debug, Clone)]
 enum ReadFrom {
     /// With the oldest line.

@@ -40,7 +40,7 @@ struct PlaceRecord {
     generation: u64,
 }
 
-/// Where they lie.
+/// The path of the file they lie in.
 pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("placements.json")
 }

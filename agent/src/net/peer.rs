@@ -153,7 +153,7 @@ async fn send_get(
     Ok(response)
 }
 
-/// Where a machine's daemon is asked; why nowhere, if what it registered cannot be so.
+/// The place at which a machine's daemon is asked; or why there is none, if what it registered cannot be so.
 fn address_of(
     machine: &Machine,
     api: &str,

@@ -18,7 +18,7 @@ use super::limits::{LimitShares, Limits};
 use crate::http::error::ApiError;
 use crate::stdx::sync::lock;
 
-/// Where a request comes from.
+/// The side that a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// The unix socket, or this process itself.
@@ -150,14 +150,14 @@ impl Quota {
         Ok(Ticket { _place: place, _peer: peer })
     }
 
-    /// Takes one as soon as there is one, if there is one within the patience.
+    /// Takes one as soon as there is one, if there is one within the limit.
     pub async fn wait_for_ticket(
         &self,
         caller: Caller,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<Ticket, LimitReached> {
         let (places, peer, full) = self.share_for(caller)?;
-        let waited = muster_runtime::timeout(patience, Arc::clone(places).acquire_owned()).await;
+        let waited = muster_runtime::timeout(limit, Arc::clone(places).acquire_owned()).await;
         let place = waited.ok().and_then(Result::ok).ok_or(full)?;
         Ok(Ticket { _place: place, _peer: peer })
     }

@@ -77,7 +77,9 @@ impl Commands {
         let Some((kind, end)) = ended else { return self.states.on_taken_down() };
         let command = kind.name();
         match &end {
-            CommandEnd::Succeeded(output) => tracing::info!(command, output, "has ended well"),
+            CommandEnd::Succeeded(output) => {
+                tracing::info!(command, output, "a command of the reboot has ended well")
+            }
             CommandEnd::Refused(problem) | CommandEnd::Broken(problem) => {
                 tracing::warn!(command, problem, "has failed");
             }

@@ -72,11 +72,11 @@ impl JournalFile {
         match serde_json::from_slice::<JournalRecord>(&bytes) {
             Ok(record) if record.schema <= SCHEMA => Some(record),
             Ok(record) => {
-                tracing::error!(%path, schema = record.schema, "of a later version; begun anew");
+                tracing::error!(%path, schema = record.schema, "the journal of the reboot is of a later version and is begun anew");
                 None
             }
             Err(error) => {
-                tracing::error!(%path, %error, "cannot be understood; begun anew");
+                tracing::error!(%path, %error, "the journal of the reboot cannot be understood and is begun anew");
                 None
             }
         }

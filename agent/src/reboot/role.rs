@@ -355,7 +355,7 @@ fn end_of<T, E: std::error::Error>(result: Result<T, E>, what: &'static str) -> 
     match result {
         Ok(_) => EffectEnd::Changed,
         Err(error) => {
-            tracing::warn!(error = error_chain(&error), what, "it did not work");
+            tracing::warn!(error = error_chain(&error), what, "a step of the reboot failed");
             EffectEnd::Failed
         }
     }

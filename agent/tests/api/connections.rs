@@ -52,7 +52,7 @@ pub(super) async fn exchange(address: SocketAddr, request: &str) -> String {
 async fn exchange_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // Longer than the server's own patience.
+    // Longer than the server's own limit.
     let read = tokio::time::timeout(10 * LIMIT, stream.read_to_end(&mut answer)).await;
     // A server that has refused a body does not read it, and then its answer may be followed by a reset.
     let _ = read.expect("the server closes the connection");

@@ -16,7 +16,7 @@ const TEST_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 struct Journal {
     shown: Cell<usize>,
-    patience: Option<Duration>,
+    give_up_after_silence: Option<Duration>,
 }
 
 impl ResumableRequest for Journal {
@@ -25,7 +25,7 @@ impl ResumableRequest for Journal {
     }
 
     fn give_up_after(&self, _: &Limits) -> Option<Duration> {
-        self.patience
+        self.give_up_after_silence
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_stream_that_falls_silent_is_asked_for_again() {
 async fn a_daemon_that_shows_no_life_for_too_long_is_given_up() {
     let server = Server::start(&[Reply::Silence(events!(": nothing\n\n"))]);
     let silence = Duration::from_millis(50);
-    let journal = Journal { patience: Some(silence), ..Journal::default() };
+    let journal = Journal { give_up_after_silence: Some(silence), ..Journal::default() };
     let mut follower = follower(&server, silence);
     assert!(matches!(next(&mut follower, &journal).await.unwrap(), Followed::Opened));
     let error = next(&mut follower, &journal).await.unwrap_err();

@@ -78,7 +78,7 @@ pub enum SecretTarget {
     },
 }
 
-/// What systemd gives a service for itself, by name; see "Environment Variables in Spawned Processes" in systemd.exec(5). It
+/// The variables that systemd gives a service for itself, by name; see "Environment Variables in Spawned Processes" in systemd.exec(5). It
 /// speaks of the daemon's own process, descriptors, directories and unit, and would mislead whoever takes it for its own.
 const OF_THE_SERVICE: [&str; 17] = [
     "CACHE_DIRECTORY",

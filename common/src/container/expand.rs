@@ -78,7 +78,7 @@ pub(super) struct Expander<'a> {
     pub(super) variables: Variables,
     /// Variables without a value that were asked for and have not been noted yet.
     unset: RefCell<BTreeSet<String>>,
-    /// What there is to say of them, by line.
+    /// Remarks on them, by line.
     notes: RefCell<BTreeSet<(usize, String)>>,
 }
 
@@ -246,7 +246,7 @@ impl<'a> Expander<'a> {
     }
 }
 
-/// What is said of a specifier that nothing stands for here.
+/// The words on a specifier that nothing stands for here.
 fn no_meaning(specifier: char, what: &str) -> String {
     format!("%{specifier} is {what}, which a container has none of; write %% for a percent sign")
 }

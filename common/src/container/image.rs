@@ -63,7 +63,7 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// What Podman takes before a colon and what Docker cannot fetch from.
+/// The transports that Podman takes before a colon and that Docker cannot fetch from.
 const TRANSPORTS: [&str; 6] =
     ["containers-storage:", "dir:", "docker-daemon:", "oci-archive:", "oci:", "ostree:"];
 

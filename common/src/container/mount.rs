@@ -140,7 +140,7 @@ fn not_dockers(option: &str) -> String {
     }
 }
 
-/// What stands before the colon of a `Volume=`, or behind the `source=` of a `Mount=`.
+/// The part before the colon of a `Volume=`, or behind the `source=` of a `Mount=`.
 fn source(reader: &Reader<'_>, text: &str) -> Result<Source, String> {
     if text.starts_with(['/', '.']) {
         return names::path_beside(reader, text).map(Source::Path);

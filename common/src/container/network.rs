@@ -98,7 +98,7 @@ fn parse_mac_address(text: &str) -> Result<String, String> {
     Ok(bytes.join(":").to_ascii_lowercase())
 }
 
-/// What Linux calls a network card: at most 15 bytes, no slash, no blank.
+/// A name as Linux has it for a network card: at most 15 bytes, no slash, no blank.
 fn parse_interface_name(name: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if (1..=15).contains(&name.len()) && name.chars().all(allowed) && ![".", ".."].contains(&name) {

@@ -6,7 +6,7 @@
 
 use super::keys::Section;
 
-/// What becomes of an option of `podman run`.
+/// The treatment of an option of `podman run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ArgumentKind {
     /// It has a value, and says what this key of `[Container]` says.
@@ -121,7 +121,7 @@ const OPTIONS: &[(&str, ArgumentKind)] = &[
     ("-w", Key("WorkingDir")),
 ];
 
-/// What `--security-opt` says, by what it begins with.
+/// The keys that values of `--security-opt` stand for, by their beginnings.
 const SECURITY: &[(&str, &str)] = &[
     ("apparmor=", "AppArmor"),
     ("seccomp=", "SeccompProfile"),

@@ -37,7 +37,7 @@ pub(super) struct Reader<'a> {
     values: BTreeMap<&'static str, Vec<OptionValue>>,
     emptied: BTreeSet<&'static str>,
     warnings: RefCell<Vec<Warning>>,
-    /// What there is to say of the value that is being read.
+    /// Remarks on the value that is being read.
     notes: RefCell<Vec<String>>,
 }
 
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
         read.map(Some).map_err(|problem| self.error_at(line, name, problem))
     }
 
-    /// What came of expanding a value.
+    /// The outcome of expanding a value.
     fn check_expansion<T>(
         &self,
         line: usize,

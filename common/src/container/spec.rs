@@ -363,7 +363,7 @@ fn join_by_host_name(network: &mut NetworkMode, host: Option<&str>) {
     }
 }
 
-/// What Podman calls the machine in every container's /etc/hosts.
+/// Podman's name for the machine in every container's /etc/hosts.
 const THE_MACHINE: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
 fn names_of(reader: &Reader<'_>, network: &NetworkMode) -> Result<NameResolution, ContainerError> {
@@ -519,7 +519,7 @@ fn read_tmpfs(
     Ok(tmpfs)
 }
 
-/// What limits a file, which the journal is not: Podman's driver for it takes no notice, and Docker's will not have it.
+/// Options that limit a file, which the journal is not: Podman's driver for it takes no notice, and Docker's will not have it.
 const OF_FILES: [&str; 3] = ["max-file", "max-size", "path"];
 
 fn log_options(

@@ -167,7 +167,7 @@ pub(super) fn parse_assignments(text: &str) -> BTreeMap<String, String> {
 #[derive(Default)]
 struct QuotedText {
     text: String,
-    /// How much of the text stays whatever stands at its end.
+    /// The length of the part that stays whatever stands at the text's end.
     kept: usize,
 }
 

@@ -123,7 +123,7 @@ fn expand_specifiers(word: &str, unit: &UnitName, facts: Facts<'_>) -> Option<St
     Some(expanded)
 }
 
-/// What stands behind the last dash: the `%j`.
+/// The part behind the last dash: the `%j`.
 fn last_part(prefix: &str) -> &str {
     prefix.rsplit_once('-').map_or(prefix, |(_, last)| last)
 }

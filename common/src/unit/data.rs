@@ -132,7 +132,7 @@ fn clean_path(path: &str) -> String {
     if path.starts_with('/') { format!("/{clean}") } else { clean }
 }
 
-/// What a mount unit mounts, if it is the machine's own and can be written to.
+/// The data below a mount unit's mount, if that is the machine's own and can be written to.
 fn mounted_path(file: &UnitFile) -> Option<KeptData> {
     let last = |name| in_force(file, &[name]).pop().filter(|given| given.section == "Mount");
     let what = last("What")?;

@@ -71,7 +71,7 @@ pub(super) fn directive_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warnin
     warnings
 }
 
-/// What is wrong with a value that holds a character nobody sees. Text that is only shown may have what it likes inside.
+/// The problem of a value that holds a character nobody sees. Text that is only shown may have what it likes inside.
 fn unseen_problem(line: usize, option: &UnitOption) -> Option<Warning> {
     let value = option.value.as_str();
     let (at, unseen) = InvisibleChar::first_in(value)?;
@@ -136,7 +136,7 @@ fn known_directives(tables: Tables, directive: &str) -> bool {
     tables.iter().any(|table| table.binary_search(&directive).is_ok())
 }
 
-/// What is wrong with a whole section. One that slipped from `[X-Fleet]` would leave its unit without everything it
+/// The problem of a whole section. One that slipped from `[X-Fleet]` would leave its unit without everything it
 /// asks of the scheduler; only systemd's units have other sections that matter here.
 fn section_problem(unit_type: UnitType, section: &str) -> Option<String> {
     if section.starts_with("X-") {
@@ -148,7 +148,7 @@ fn section_problem(unit_type: UnitType, section: &str) -> Option<String> {
     (!fine).then(|| unknown_section(unit_type, section))
 }
 
-/// What is wrong with a directive in a section of systemd's.
+/// The problem of a directive in a section of systemd's.
 fn directive_problem(unit_type: UnitType, section: &str, name: &str) -> Option<String> {
     let tables = directive_tables(unit_type, section)?;
     let fine = unit_type.is_quadlet() || name.starts_with("X-") || known_directives(tables, name);

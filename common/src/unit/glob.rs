@@ -29,7 +29,7 @@ pub struct GlobError {
     pub problem: String,
 }
 
-/// What stands between two stars.
+/// The part of a pattern between two stars.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 struct GlobPart {
     /// True when a star precedes it.
@@ -85,7 +85,7 @@ impl Glob {
 const SPECIAL: [char; 4] = ['*', '?', '[', '\\'];
 
 impl GlobPart {
-    /// What remains of a name after this chunk, at the first place where it fits.
+    /// The rest of a name after this part, at the first place where it fits.
     fn find<'a>(&self, name: &'a [u8], last: bool) -> Option<&'a [u8]> {
         let mut from = name;
         loop {
@@ -101,7 +101,7 @@ impl GlobPart {
         }
     }
 
-    /// What remains of a name that begins with this chunk.
+    /// The rest of a name that begins with this part.
     fn strip_chunk<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
         self.items.iter().try_fold(name, |name, item| match item {
             Item::Literal(bytes) => name.strip_prefix(bytes.as_slice()),

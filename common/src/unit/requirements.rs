@@ -247,7 +247,7 @@ impl RequirementsBuilder {
         Ok(())
     }
 
-    /// What makes the option just added impossible beside those before it.
+    /// The conflict that makes the option just added impossible beside those before it.
     fn contradiction(&self, added: OptionKind) -> Option<String> {
         let has = |kind| match kind {
             OptionKind::Global => self.requirements.global,
@@ -373,7 +373,7 @@ impl Requirements {
         }
     }
 
-    /// What of `Replaces=` a unit has to make room for, as written.
+    /// The pattern of `Replaces=` that a unit has to make room for, as written.
     fn replacement_of(&self, unit: &UnitName) -> Option<String> {
         if self.replaces.contains(unit) {
             return Some(unit.to_string());
@@ -383,7 +383,7 @@ impl Requirements {
     }
 }
 
-/// What is to be told of a machine's id that is given as fleet took it.
+/// The warning on a machine's id that is given as fleet took it.
 fn of_machine_id(word: &str) -> Option<String> {
     if word.parse::<MachineId>().is_err() {
         return Some(format!(

@@ -2,7 +2,7 @@
 
 use super::blank::{self, InvisibleChar};
 
-/// How alike two words must be, from 0 to 1, before one is offered for the other.
+/// The likeness that two words must have, from 0 to 1, before one is offered for the other.
 const LIKENESS: f64 = 0.8;
 
 /// The candidate most like a word, if any is like it enough. Upper and lower case count alike.

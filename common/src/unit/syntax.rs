@@ -102,7 +102,7 @@ fn is_broken_off(line: &str) -> bool {
     shown.len() < line.len() && is_continued(shown) && !is_comment(line)
 }
 
-/// What is wrong with a line that is nothing a file may hold.
+/// The problem of a line that is nothing a file may hold.
 fn no_assignment(line: &str) -> String {
     const EXPECTED: &str = "expected [Section], Name=value or a comment";
     match InvisibleChar::first_in(line) {

@@ -80,7 +80,7 @@ fn text((at, word): WithLine<Vec<u8>>) -> Result<WithLine<String>, WithLine<Stri
     }
 }
 
-/// What an escape stands for, and what follows it; the backslash is gone already.
+/// The character that an escape stands for, and the text behind it; the backslash is gone already.
 fn unescape_word(rest: &str) -> Result<(Vec<u8>, &str), String> {
     let mut chars = rest.chars();
     let Some(c) = chars.next() else {

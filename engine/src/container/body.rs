@@ -236,7 +236,7 @@ pub struct ImageOptions {
     pub subpath: Option<String>,
 }
 
-/// Where a port is open on the machine; an empty port is any free one.
+/// The address at which a port is open on the machine; an empty port is any free one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "each field is Docker's of the same name")]

@@ -50,7 +50,7 @@ pub fn weigh_conditions(conditions: &[(&Condition, ConditionAnswer)]) -> StartVe
     }
 }
 
-/// What is missed of one side, if anything is.
+/// The condition of one side that does not hold, if there is one.
 fn missed_condition(conditions: &[(&Condition, ConditionAnswer)], asserts: bool) -> Option<String> {
     let side = || conditions.iter().filter(move |(condition, _)| condition.asserts == asserts);
     let unmet =
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// What follows where exactly the conditions hold whose parameter has a `y` in it.
+    /// The verdict where exactly the conditions hold whose parameter has a `y` in it.
     fn verdict(lines: &str) -> StartVerdict {
         let file = format!("[Unit]\n{lines}\n[Container]\nImage=a\n").parse().unwrap();
         let Ok((Quadlet::Container(spec), _)) =

@@ -121,12 +121,12 @@ pub fn withheld_variables(
 }
 
 impl EnvironmentInputs {
-    /// What the daemon has under a name, unless that is its own.
+    /// The daemon's own value of a variable, unless it is one that concerns the daemon alone.
     fn of_host(&self, name: &str) -> Option<Sensitive> {
         self.host.get(name).filter(|_| !is_withheld(name)).cloned()
     }
 
-    /// What the daemon has of what a line of a file asks for: one name, or, as in Podman, all that begin with what stands before
+    /// The daemon's own variables that a line of a file asks for: one name, or, as in Podman, all that begin with what stands before
     /// a `*`.
     fn requested_variables(&self, name: &str) -> BTreeMap<String, Sensitive> {
         let is_meant = |given: &str| match name.strip_suffix('*') {
@@ -138,7 +138,7 @@ impl EnvironmentInputs {
     }
 }
 
-/// What a line of a file says.
+/// The meaning of a line of a file.
 enum Line<'a> {
     Nothing,
     Sets(&'a str, &'a str),

@@ -55,7 +55,7 @@ pub struct Creation {
 /// The inputs that only the machine knows, and puts into the create call itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MachineInputs {
-    /// Where the environment comes from; see [`super::assemble_environment`].
+    /// The source of the environment; see [`super::assemble_environment`].
     pub environment: Environment,
     /// Secrets to mount or to put into the environment.
     pub secrets: Vec<Secret>,
@@ -328,7 +328,7 @@ fn log_config(spec: &ContainerSpec) -> Option<body::LogConfig> {
     })
 }
 
-/// What Docker masks by itself, up to version 28. Whoever gives it a list gives it all of it.
+/// The paths that Docker masks by itself, up to version 28. Whoever gives it a list gives it all of it.
 const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
@@ -345,7 +345,7 @@ const MASKED: [&str; 13] = [
     "/sys/devices/system/cpu/cpu0/thermal_throttle",
 ];
 
-/// What Docker makes read-only by itself.
+/// The paths that Docker makes read-only by itself.
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 

@@ -29,7 +29,7 @@ use super::life::{
 /// The signal that asks a container to stop where neither its file nor its image says.
 const STOP_SIGNAL: &str = "SIGTERM";
 
-/// How long a unit that is removed waits for a container that is just being made. An engine with a slow disk needs some ten
+/// The time that a unit that is removed waits for a container that is just being made. An engine with a slow disk needs some ten
 /// seconds to make one; a container that comes after that is found as one without a unit, and removed then.
 const START_GRACE: Duration = Duration::from_secs(30);
 
@@ -57,7 +57,7 @@ pub struct ContainerUnit {
     problem: String,
     /// The reason the last start was none, if anything kept it from being one.
     fault: String,
-    /// How far the preparation is.
+    /// The progress of the preparation, for people.
     progress: String,
     /// The session with the engine in which its container was last known to run.
     ran_in_session: u64,
@@ -555,7 +555,7 @@ impl ContainerUnit {
         }
     }
 
-    /// What there is to say besides: of its life, and why a start came to nothing where no exit code says it.
+    /// The remark on its state: of its life, and why a start came to nothing where no exit code says it.
     fn remark_text(&self) -> String {
         let life = self.life.remark_text();
         match self.life.current_phase() {
@@ -571,7 +571,7 @@ impl ContainerUnit {
         }
     }
 
-    /// What holds between two steps.
+    /// The rules that hold between two steps, checked where debug assertions are on.
     fn check_invariants(&self) {
         let has = |action| self.under_way == Some(action) || self.queue.contains(&action);
         let removed = self.is_being_removed();

@@ -77,7 +77,7 @@ enum UnitProgress {
 pub struct UnitFailure {
     /// The unit.
     pub name: UnitName,
-    /// Where.
+    /// The machine that it is placed on.
     pub machine: Machine,
     /// The report of that machine.
     pub state: ObservedState,

@@ -133,7 +133,7 @@ pub(super) fn read(key: Key, record: &KeyValue) -> Result<Change, String> {
     })
 }
 
-/// What the end of a record means.
+/// The change that the end of a record means.
 fn removal_of(key: Key) -> Change {
     match key {
         Key::File(hash) => Change::File(hash, None),

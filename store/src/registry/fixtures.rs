@@ -41,7 +41,7 @@ fn hash() -> FileHash {
     file().hash()
 }
 
-/// What each record of the present schema means, and its bytes.
+/// Each record of the present schema, with its meaning and its bytes.
 fn present() -> Vec<(Key, Change, Vec<u8>)> {
     let registered = Machine {
         id: machine(),
@@ -181,7 +181,7 @@ fn path(key: &Key) -> PathBuf {
     directory(super::records::SCHEMA).join(format!("{}.json", key.to_string().replace('/', "+")))
 }
 
-/// How a fixture is read: its key from its name, its value from its content.
+/// Reads a fixture: its key from its name, its value from its content.
 fn read_fixture(path: &Path) -> Change {
     let name = path.file_stem().unwrap().to_str().unwrap().replace('+', "/");
     let record = KeyValue {

@@ -11,7 +11,7 @@ use super::records::{LeaderRecord, decode, encode};
 use super::{CommitError, Leadership, Presence, Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, KeyValue, Op, StoreError};
 
-/// How often a record is tried again that others change.
+/// Attempts at a record that others change meanwhile.
 const ATTEMPTS: usize = 5;
 
 impl Registry {

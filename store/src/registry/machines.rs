@@ -16,10 +16,10 @@ use super::records::{MachineRecord, MembersRecord, MetadataRecord, decode, encod
 use super::{CommitError, Leadership, Presence, Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, KeyValue, Lease, LeaseId, Op, StoreError, TimeLeft};
 
-/// How often a registration is tried while others register under the same id.
+/// Attempts at a registration while others register under the same id.
 const ATTEMPTS: usize = 5;
 
-/// How many leases are asked for at a time.
+/// Leases that are asked for at a time.
 const ASKED_AT_ONCE: usize = 32;
 
 impl Registry {

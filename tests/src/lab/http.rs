@@ -27,7 +27,7 @@ pub struct Request<'a> {
     /// The body; a request that sends nothing says no length either.
     pub body: &'a str,
     /// The time each of connecting and sending may take: the kernel's affair where somebody listens.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// The time the answer may take.
     pub answer: Duration,
 }
@@ -40,7 +40,7 @@ impl<'a> Request<'a> {
             path,
             headers: &[],
             body: "",
-            patience: WAIT_LIMIT,
+            timeout: WAIT_LIMIT,
             answer: ANSWER_TIMEOUT,
         }
     }
@@ -54,11 +54,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asks once.
 pub(super) fn send_request(to: SocketAddr, request: Request<'_>) -> Result<Answer> {
-    let Request { method, path, headers, body, patience, answer } = request;
+    let Request { method, path, headers, body, timeout, answer } = request;
     let mut stream =
-        TcpStream::connect_timeout(&to, patience).with_context(|| format!("connect to {to}"))?;
+        TcpStream::connect_timeout(&to, timeout).with_context(|| format!("connect to {to}"))?;
     stream.set_read_timeout(Some(answer))?;
-    stream.set_write_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(timeout))?;
     // Version 1.0: the server closes when it is done, and sends no chunks.
     let mut sent = Vec::new();
     write!(sent, "{method} {path} HTTP/1.0\r\nHost: {to}\r\nAccept: */*\r\n")?;

@@ -156,7 +156,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Builds the base root if it is not there: minutes, once. [`Lab::start`] does it too; tests have less patience.
+    /// Builds the base root if it is not there: minutes, once. [`Lab::start`] does it too; tests do not wait that long.
     pub fn prepare_base(say: fn(&str)) -> Result<PathBuf> {
         if !rustix::process::geteuid().is_root() {
             bail!("the lab needs root: it makes hosts");

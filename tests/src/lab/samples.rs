@@ -112,7 +112,7 @@ fn once(hosts: &[(String, Ipv4Addr)], ports: &[u16]) -> Result<Vec<BTreeSet<Stri
                     .iter()
                     .map(|(name, address)| {
                         let to = network::socket_address(*address, *port);
-                        let request = Request { patience: WAIT_LIMIT, ..Request::get("/") };
+                        let request = Request { timeout: WAIT_LIMIT, ..Request::get("/") };
                         let asking = scope.spawn(move || http::send_request(to, request));
                         (name, asking)
                     })

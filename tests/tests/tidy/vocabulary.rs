@@ -7,10 +7,10 @@ pub(crate) const VOCABULARY: &str = "\
 new default from into main fmt eq cmp hash clone drop deref poll next iter
 run parse get set insert remove push pop clear contains map filter find join split
 start stop read write open close send recv connect load save update delete create put list
-build serve spawn sleep timeout wait abort elapsed enter reached begin end step apply check plan render encode decode lock call rename subscribe
+build serve spawn sleep timeout wait abort elapsed enter reached begin end step apply check plan render encode decode lock rename subscribe
 commit watch grant revoke acquire release exec reboot restart enable disable schedule converge translate describe reset shutdown
 len now key value kind with source description name names id path text json line lines error errors
-address revision version generation unit units machine machines host hosts metadata options status state group requests requirements
+address revision version generation unit units machine machines host hosts metadata options status state group requirements
 ";
 
 /// Whether a function's name is one of them.

@@ -16,7 +16,7 @@ pub(crate) const MEASURED: &str = "measured";
 /// Prefix of the units that are started without it.
 pub(crate) const RAW: &str = "raw";
 
-/// How exactly a moment is seen from outside.
+/// The exactness with which a moment is seen from outside.
 const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Longer than anything measured may take.

@@ -11,13 +11,13 @@ use super::counting::{launch_with_command, wait_for_containers};
 use super::figure::{Figure, FigureLimit, Spread};
 use super::swarm;
 
-/// What is measured is the way to it: an image that is there, no network to make, an end without delay.
+/// The unit that is started. What is measured is the way to it: an image that is there, no network to make, an end without delay.
 const UNIT: &str =
     "[Container]\nImage=busybox:latest\nExec=sleep infinity\nNetwork=host\nStopSignal=SIGKILL\n";
 
 const PREFIX: &str = "box";
 
-/// How many run when a host is lost.
+/// Number of containers that run when a host is lost.
 const LOST_AMONG: usize = 30;
 
 /// Puts the unit in place.

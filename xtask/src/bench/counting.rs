@@ -9,7 +9,7 @@ use muster_tests::lab::{Host, Lab, wait_closely};
 
 use super::cluster::{Launch, WAIT_LIMIT, run_command};
 
-/// How exactly a moment is seen from outside; a look at a hundred cgroups takes a while itself.
+/// The exactness with which a moment is seen from outside; a look at a hundred cgroups takes a while itself.
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// Runs a command on a host that has so many containers started, and watches them from outside.

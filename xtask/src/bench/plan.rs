@@ -46,7 +46,7 @@ pub(crate) fn measure_plan() -> Result<Vec<Figure>> {
         .collect()
 }
 
-/// What a figure must be and should be, in milliseconds; those that only inform have no bounds.
+/// The bounds that a figure must and should keep, in milliseconds; those that only inform have no bounds.
 fn plan_bounds(what: &str) -> (Option<f64>, Option<f64>) {
     if what.contains("10,000 units") {
         (Some(50.0), Some(10.0))

@@ -17,7 +17,7 @@ const FAILOVER_LIMIT: Duration = Duration::from_secs(11);
 /// Longer than the default lease, so that everything that could happen in an outage has happened.
 const OUTAGE_LIMIT: Duration = Duration::from_secs(15);
 
-/// What "promptly" means to a person at a terminal.
+/// The time that is "promptly" to a person at a terminal.
 const PROMPT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Tells all of it. An error is something the story cannot go on without.

@@ -136,7 +136,7 @@ fn check_after_reboots(
     Ok(())
 }
 
-/// What it took, and what a client of the service saw of it.
+/// The time it took, and what a client of the service saw of it.
 fn check_sums(
     story: &mut Story,
     homes: &BTreeMap<&str, String>,

@@ -51,7 +51,7 @@ pub(super) fn write_man_pages(binaries: &Path, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What groff warns of would be missing, or in the wrong place, on somebody's screen.
+/// Fails on groff's warnings: what it warns of would be missing, or in the wrong place, on somebody's screen.
 fn check_page(page: &Path) -> Result<()> {
     let mut groff = program_command("groff", &["-man", "-ww", "-z", "-Tutf8"]);
     let read = groff.arg(page).output().context("cannot run groff")?;

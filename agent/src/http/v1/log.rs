@@ -24,7 +24,7 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(300);
 /// has cut it.
 const NOTICE_BYTES: usize = 4096;
 
-/// Where a log ends.
+/// The limits of a log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     bytes: usize,

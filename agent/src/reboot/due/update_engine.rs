@@ -85,7 +85,7 @@ async fn read_signals(address: Option<&str>, reasons: &DueReasons) -> zbus::Resu
 async fn ask_status(calls: &Calls, owner: Option<String>) -> Result<Option<Message>, CallError> {
     let Some(owner) = owner else { return calls.start(NAME).await.map(|()| None) };
     let method = Method { path: PATH, interface: MANAGER, member: "GetStatus" };
-    calls.call(&owner, method, &()).await.map(Some)
+    calls.call_method(&owner, method, &()).await.map(Some)
 }
 
 fn take_status(body: &Body, reasons: &DueReasons) {

@@ -33,7 +33,7 @@ pub struct Settings {
     pub secrets: PathBuf,
     /// Credentials for registries, a file such as `docker login` writes.
     pub credentials: Option<PathBuf>,
-    /// Where the files of volumes and networks come from.
+    /// The source of the files of volumes and networks.
     pub sources: Arc<dyn Sources>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct DockerContext {
     pub(crate) engine: Engine,
     pub(crate) host: HostFacts,
     pub(crate) cluster: String,
-    /// Where units' files lie.
+    /// The directory of units' files.
     pub(crate) files: PathBuf,
     pub(crate) memories: MemoryStore,
     /// The directory of the secrets that containers see.

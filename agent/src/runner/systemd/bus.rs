@@ -115,7 +115,7 @@ impl Bus {
         let Callee { calls, owner } = callee
             .ok_or_else(|| lost_error(member, &"not connected to systemd on the system bus"))?;
         let method = Method { path, interface, member };
-        calls.call(&owner, method, body).await.map_err(|error| match error {
+        calls.call_method(&owner, method, body).await.map_err(|error| match error {
             CallError::Refused { problem, .. } => RunnerError::Refused { problem },
             CallError::Absent(_) => lost_error(member, &"systemd has left the system bus"),
             CallError::Lost(problem) => lost_error(member, &problem),
@@ -301,7 +301,7 @@ impl SystemdManager for Bus {
 /// about to change its owner again.
 async fn subscribe_to_manager(callee: Callee) -> Callee {
     let method = Method { path: MANAGER_PATH, interface: MANAGER, member: "Subscribe" };
-    if let Err(error) = callee.calls.call(&callee.owner, method, &()).await {
+    if let Err(error) = callee.calls.call_method(&callee.owner, method, &()).await {
         tracing::debug!(%error, "systemd did not take our subscription");
     }
     callee

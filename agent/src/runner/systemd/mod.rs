@@ -47,7 +47,7 @@ use crate::stdx::sync::lock;
 
 /// A job's end is looked for this often while its signal does not come. Signals are lost only across a reload.
 const JOB_CHECK: Duration = Duration::from_secs(5);
-/// What is left of a unit that has ended is looked for this often: what waits for its end waits no longer than that more.
+/// The pause between two looks for what is left of a unit that has ended: what waits for its end waits no longer than that more.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// systemd on this machine.

@@ -161,7 +161,7 @@ impl ContainerLife {
         (life, actions)
     }
 
-    /// Where it stands.
+    /// The phase that it is in.
     pub fn current_phase(&self) -> Phase {
         self.phase
     }
@@ -502,7 +502,7 @@ impl ContainerLife {
         self.phase = rest.to_phase();
     }
 
-    /// What holds after every step.
+    /// The rules that hold after every step, checked where debug assertions are on.
     fn check_invariants(&self, actions: &[ContainerAction]) {
         // What is remembered is where it stands: `come_to_rest` sets both, and whatever leaves a rest forgets it. A daemon that
         // finds a rest takes it up, and one that finds none asks the engine.

@@ -16,7 +16,7 @@ pub struct ContainerPolicy {
     pub(super) stopped: Option<i64>,
 }
 
-/// How long a container has to stop where nothing says; Docker's and Podman's own.
+/// The time that a container has to stop where nothing says; Docker's and Podman's own.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 impl ContainerPolicy {

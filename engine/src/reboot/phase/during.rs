@@ -174,8 +174,8 @@ fn step_before_reboot(eval: &mut Evaluation<'_>) -> Transition {
     if eval.waits.is_empty() {
         return Transition::Go(Phase::Rebooting);
     }
-    let patience = eval.policy.drain.max(Duration::from_secs(60));
-    if eval.time_left(patience).is_none() {
+    let limit = eval.policy.drain.max(Duration::from_secs(60));
+    if eval.time_left(limit).is_none() {
         let problem = eval.waits.first().map(ToString::to_string).unwrap_or_default();
         return eval.give_up(problem);
     }

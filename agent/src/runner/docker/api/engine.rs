@@ -168,8 +168,8 @@ impl Engine {
     }
 
     /// The same, but not for long. `Err` has the reason it does not.
-    pub(crate) async fn wait_until_ready_within(&self, patience: Duration) -> Result<Api, String> {
-        tokio::time::timeout(patience, self.wait_until_ready()).await.map_err(|_| {
+    pub(crate) async fn wait_until_ready_within(&self, limit: Duration) -> Result<Api, String> {
+        tokio::time::timeout(limit, self.wait_until_ready()).await.map_err(|_| {
             match &*self.line.borrow() {
                 EngineConnection::Down(problem) => problem.clone(),
                 EngineConnection::Up(_) | EngineConnection::Unasked => "not in time".to_owned(),
@@ -178,11 +178,11 @@ impl Engine {
     }
 
     /// The same for somebody who looks: where it is known not to answer there is nothing to wait for.
-    pub(crate) async fn known_within(&self, patience: Duration) -> Result<Api, String> {
+    pub(crate) async fn known_within(&self, limit: Duration) -> Result<Api, String> {
         if let EngineConnection::Down(problem) = &*self.line.borrow() {
             return Err(problem.clone());
         }
-        self.wait_until_ready_within(patience).await
+        self.wait_until_ready_within(limit).await
     }
 
     /// Notes that it is about to answer, again or for the first time.
@@ -234,10 +234,10 @@ impl Engine {
         Ok(self.new_client(GREETING_TIMEOUT)?.info().await?)
     }
 
-    fn new_client(&self, patience: Duration) -> Result<Docker, EngineError> {
+    fn new_client(&self, limit: Duration) -> Result<Docker, EngineError> {
         // A client is cheap and a line of its own: an engine that went and came back needs no mending here.
         let socket = self.socket.to_string_lossy();
-        Docker::connect_with_unix(&socket, patience.as_secs(), API_DEFAULT_VERSION)
+        Docker::connect_with_unix(&socket, limit.as_secs(), API_DEFAULT_VERSION)
             .map_err(|error| EngineError::Lost(error_chain(&error)))
     }
 }

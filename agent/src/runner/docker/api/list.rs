@@ -50,7 +50,7 @@ impl ListedContainer {
     }
 }
 
-/// All containers there are, or all that are this unit's.
+/// Asks for all containers there are, or for all that are this unit's. Fails as every call to the engine.
 pub(crate) async fn list_containers(
     context: &DockerContext,
     unit: Option<&UnitName>,

@@ -22,9 +22,9 @@ const ENGINE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A unit as this machine has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InspectedUnit {
-    /// Where its file lies.
+    /// The path of its file.
     pub file: PathBuf,
-    /// Which machine this is: its name and its id.
+    /// This machine: its name and its id.
     pub machine: String,
     /// `Description=`.
     pub description: String,
@@ -42,11 +42,11 @@ pub struct InspectedUnit {
     pub restarts: u32,
     /// A remark for people; empty when there is none.
     pub remark: String,
-    /// Why its file cannot be used, if it cannot.
+    /// The reason its file cannot be used, if it cannot.
     pub problem: String,
     /// Its container, if there is one and the engine answers.
     pub container: Option<Container>,
-    /// Why the engine does not answer, if it does not.
+    /// The reason the engine does not answer, if it does not.
     pub engine: Option<String>,
 }
 

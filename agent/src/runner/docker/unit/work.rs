@@ -149,7 +149,7 @@ pub(crate) async fn find(
     for other in listed {
         tracing::warn!(%unit, container = other.id, "a unit has two containers; one is removed");
         if let Err(error) = remove_container(context, &other.id).await {
-            tracing::warn!(%unit, container = other.id, %error, "cannot remove it");
+            tracing::warn!(%unit, container = other.id, %error, "cannot remove a second container of the unit");
         }
     }
     ask_until_answered(context, unit.as_str(), || inspect_container(context, &chosen.id)).await
