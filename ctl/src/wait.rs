@@ -43,7 +43,7 @@ pub(crate) struct Waiter<'a> {
 struct PendingUnit {
     wait: WaitFor,
     /// The place and the state of the last event.
-    heard: String,
+    status_text: String,
     /// The machine of the last event.
     machine: Option<Machine>,
 }
@@ -57,8 +57,8 @@ struct WaitProgress {
     revision: u64,
     queue: bool,
     all_well: bool,
-    refusals_told: BTreeSet<String>,
-    trouble_told: Option<String>,
+    shown_refusals: BTreeSet<String>,
+    shown_trouble: Option<String>,
 }
 
 impl<'a> Waiter<'a> {
@@ -125,7 +125,7 @@ impl Followable for WaitProgress {
     fn progress_line(&self) -> String {
         let done = self.total - self.pending.len();
         let next = self.pending.iter().next();
-        let next = next.map(|(name, p)| format!(": {name} {}", p.heard)).unwrap_or_default();
+        let next = next.map(|(name, p)| format!(": {name} {}", p.status_text)).unwrap_or_default();
         format!("{done}/{}{next}", self.total)
     }
 }
@@ -142,10 +142,10 @@ impl PendingUnit {
         let sentence = match &self.machine {
             Some(machine) => {
                 let place = table::machine_name(&machine.id, &machine.address, false);
-                let heard = &self.heard;
-                format!("{unit} is to be {goal}: {heard}; {place} has not reported {word}")
+                let status_text = &self.status_text;
+                format!("{unit} is to be {goal}: {status_text}; {place} has not reported {word}")
             }
-            None => format!("{unit} is to be {goal}: {}", self.heard),
+            None => format!("{unit} is to be {goal}: {}", self.status_text),
         };
         Awaited { sentence, machine: self.machine.as_ref().map(|machine| machine.id.clone()) }
     }
@@ -156,8 +156,8 @@ impl WaitProgress {
         let pending: BTreeMap<_, _> = units
             .into_iter()
             .map(|wait| {
-                let heard = "nothing heard yet".to_owned();
-                (wait.name.clone(), PendingUnit { wait, heard, machine: None })
+                let status_text = "nothing heard yet".to_owned();
+                (wait.name.clone(), PendingUnit { wait, status_text, machine: None })
             })
             .collect();
         let total = pending.len();
@@ -167,8 +167,8 @@ impl WaitProgress {
             revision,
             queue,
             all_well: true,
-            refusals_told: BTreeSet::new(),
-            trouble_told: None,
+            shown_refusals: BTreeSet::new(),
+            shown_trouble: None,
         }
     }
 
@@ -182,7 +182,7 @@ impl WaitProgress {
             .pending
             .iter()
             .take(NAMES_SHOWN)
-            .map(|(name, pending)| format!("{name} ({})", pending.heard))
+            .map(|(name, pending)| format!("{name} ({})", pending.status_text))
             .collect::<Vec<_>>()
             .join(", ");
         let rest = self.pending.len().saturating_sub(NAMES_SHOWN);
@@ -197,12 +197,12 @@ impl WaitProgress {
         // A later daemon may have events that this client does not know; they are not for it.
         let Ok(event) = serde_json::from_str::<WaitEvent>(data) else { return Ok(()) };
         if !matches!(event, WaitEvent::Degraded { .. }) {
-            self.trouble_told = None;
+            self.shown_trouble = None;
         }
         match event {
             WaitEvent::Progress { name, machine, state } => {
-                let heard = describe_state(machine.as_ref(), state.as_ref());
-                self.note_progress(&name, heard, machine);
+                let status_text = describe_state(machine.as_ref(), state.as_ref());
+                self.note_progress(&name, status_text, machine);
             }
             WaitEvent::Done { name, machines, remarks } => {
                 let Some(pending) = self.pending.remove(&name) else { return Ok(()) };
@@ -227,7 +227,7 @@ impl WaitProgress {
             WaitEvent::Refused { name, refusal } if self.queue => {
                 self.note_progress(&name, "no machine takes it".to_owned(), None);
                 let text = format!("{name} waits: {}", refusal_text(&refusal));
-                if self.refusals_told.insert(text.clone()) {
+                if self.shown_refusals.insert(text.clone()) {
                     console.print_warning(text);
                 }
             }
@@ -246,18 +246,18 @@ impl WaitProgress {
                 self.all_well = false;
                 print_overtaken(console, name, pending.wait.until, desired)?;
             }
-            WaitEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
+            WaitEvent::Degraded { message } if self.shown_trouble.as_ref() != Some(&message) => {
                 console.print_warning(format_args!("{}; still waiting", clean_text(&message)));
-                self.trouble_told = Some(message);
+                self.shown_trouble = Some(message);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn note_progress(&mut self, name: &UnitName, heard: String, machine: Option<Machine>) {
+    fn note_progress(&mut self, name: &UnitName, status_text: String, machine: Option<Machine>) {
         if let Some(pending) = self.pending.get_mut(name) {
-            pending.heard = heard;
+            pending.status_text = status_text;
             pending.machine = machine;
         }
     }
@@ -274,7 +274,7 @@ impl WaitProgress {
         for (unit, pending) in std::mem::take(&mut self.pending) {
             console.add_result(UnitResult {
                 unit,
-                what: UnitOutcome::Pending { message: pending.heard },
+                what: UnitOutcome::Pending { message: pending.status_text },
             })?;
         }
         Ok(())

@@ -80,6 +80,11 @@ impl JobMemory {
             }
         };
         change(&mut runs);
+        // An end is noted of a run that was noted before it began: whoever reads an end may rely on nobody having begun unseen.
+        debug_assert!(
+            runs.iter().all(|(unit, run)| run.end.is_none() || self.job_runs().contains_key(unit)),
+            "{runs:?}"
+        );
         let bytes = serde_json::to_vec(&runs)?;
         replace_file(&*self.disk, &self.path, &bytes, Durability::OutlivesPowerCut)?;
         self.runs = Ok(runs);

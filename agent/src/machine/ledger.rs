@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::probe::reached;
@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::stdx::disk::Disk;
 use crate::stdx::files::{Durability, remove_file, replace_file};
+use crate::stdx::sync::lock;
+use crate::telemetry::health::OwnedUnits;
 
 /// The memory, on disk and in hand.
 #[derive(Debug)]
@@ -172,6 +174,7 @@ impl Ledger {
                 self.left.insert(unit.clone(), now);
             }
         }
+        debug_assert!(self.left.len() <= MOST_REMEMBERED, "{} units", self.left.len());
         remove_file(&*self.disk, &self.directory.join(unit.as_str()))
     }
 
@@ -189,10 +192,22 @@ impl Ledger {
             problem: entry.problem.clone(),
             boot: self.boot.clone(),
         };
+        // `starting` is what follows from a start in hand; on record it is never so, for the next daemon looks for itself.
+        debug_assert!(!entry.owned.starting, "{unit}: {entry:?}");
         self.entries.insert(unit.clone(), entry);
         let bytes = serde_json::to_vec(&record)?;
         let path = self.directory.join(unit.as_str());
         replace_file(&*self.disk, &path, &bytes, Durability::OutlivesDaemon)
+    }
+}
+
+impl OwnedUnits for Mutex<Ledger> {
+    fn owns_unit(&self, unit: &UnitName) -> bool {
+        lock(self).get(unit).is_some()
+    }
+
+    fn owned_lately(&self, unit: &UnitName, now: Instant) -> bool {
+        lock(self).owned_lately(unit, now)
     }
 }
 

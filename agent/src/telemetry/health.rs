@@ -3,7 +3,8 @@
 //! Owns the one place where the daemon's components say whether they work. It never acts on it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use muster_common::machine::{ContainerEngine, MachineId};
@@ -14,10 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::machine::ledger::Ledger;
 use crate::stdx::clock::Wall;
 use crate::stdx::errors::error_chain;
-use crate::stdx::sync::lock;
 
 /// The pause between two questions whether the store is there, and the time that it may take to answer.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
@@ -95,14 +94,23 @@ impl HealthStatus {
     }
 }
 
+/// The memory of the units that this daemon has put on its machine, for those who may show only such units.
+pub trait OwnedUnits: fmt::Debug + Send + Sync {
+    /// True if a unit is one of them.
+    fn owns_unit(&self, unit: &UnitName) -> bool;
+
+    /// True if a unit was one of them until a short time before `now`.
+    fn owned_lately(&self, unit: &UnitName, now: Instant) -> bool;
+}
+
 /// The shared status. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Health {
     status: Arc<watch::Sender<HealthStatus>>,
     plan_seconds: Histogram,
     wall: Wall,
-    /// The ledger of this machine's units, once there is one.
-    ledger: Arc<OnceLock<Arc<Mutex<Ledger>>>>,
+    /// The memory of this machine's units, once there is one.
+    owned: Arc<OnceLock<Arc<dyn OwnedUnits>>>,
 }
 
 /// Upper bounds of the buckets of how long a plan takes, in seconds: from one changed unit in a large cluster to a whole plan
@@ -127,7 +135,7 @@ impl Health {
             status: Arc::new(watch::Sender::new(HealthStatus::default())),
             plan_seconds: Histogram::new(PLAN_SECONDS),
             wall,
-            ledger: Arc::default(),
+            owned: Arc::default(),
         }
     }
 
@@ -138,19 +146,17 @@ impl Health {
 
     /// Tells whether a unit is one that this daemon has put on its machine; `None` where it puts none there.
     pub fn owns_unit(&self, unit: &UnitName) -> Option<bool> {
-        let ledger = lock(self.ledger.get()?);
-        Some(ledger.get(unit).is_some())
+        Some(self.owned.get()?.owns_unit(unit))
     }
 
     /// Tells whether a unit is one that this daemon took off its machine a short time ago; `None` where it puts none there.
     pub fn had_unit_lately(&self, unit: &UnitName) -> Option<bool> {
-        let ledger = lock(self.ledger.get()?);
-        Some(ledger.owned_lately(unit, Instant::now()))
+        Some(self.owned.get()?.owned_lately(unit, Instant::now()))
     }
 
-    /// Sets the ledger of this machine's units. The first one stays.
-    pub fn set_ledger(&self, ledger: &Arc<Mutex<Ledger>>) {
-        let _ = self.ledger.set(Arc::clone(ledger));
+    /// Sets the memory of this machine's units. The first one stays.
+    pub fn set_owned_units(&self, owned: Arc<dyn OwnedUnits>) {
+        let _ = self.owned.set(owned);
     }
 
     /// A receiver of every change.

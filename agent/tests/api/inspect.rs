@@ -62,7 +62,7 @@ async fn a_machine_shows_its_own_units_without_the_store() {
     let memory = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(Arc::new(HostDisk), memory.path().to_owned()).unwrap();
     ledger.record_file(&"a.service".parse().unwrap(), FileHash::of_text(HELLO)).unwrap();
-    parts.health.set_ledger(&Arc::new(Mutex::new(ledger)));
+    parts.health.set_owned_units(Arc::new(Mutex::new(ledger)));
     cluster.router = api_router(App::new(parts));
     cluster.line.set_cut(true);
     for what in ["status", "journal"] {

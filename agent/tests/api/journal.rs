@@ -190,7 +190,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
         containers: None,
     };
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
-    parts.health.set_ledger(&ledger);
+    parts.health.set_owned_units(ledger.clone());
     cluster.router = api_router(App::new(AppParts { inspector, ..parts }));
     let mut stream = cluster.follow(follow("lines=1")).await;
     read_until(&mut stream, "").await;

@@ -39,7 +39,7 @@ struct FollowedDrain {
     last: DrainProgress,
     /// Units that have left; each is told once.
     left: BTreeSet<UnitName>,
-    trouble_told: Option<String>,
+    shown_trouble: Option<String>,
 }
 
 /// Moves the units of a machine elsewhere, and waits for that.
@@ -74,7 +74,7 @@ pub(crate) async fn run(
     let left = BTreeSet::new();
     let last = progress.clone();
     let mut drain =
-        FollowedDrain { machine, revision, forces, progress, last, left, trouble_told: None };
+        FollowedDrain { machine, revision, forces, progress, last, left, shown_trouble: None };
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     let limit = args.deadline.map(|deadline| deadline.saturating_add(DEADLINE_GRACE));
     match follow::follow_until_over(client, console, &mut drain, limit, &mut interrupts).await? {
@@ -141,9 +141,9 @@ impl Followable for FollowedDrain {
                 };
                 self.print_moved(console, name, &to)?;
             }
-            DrainEvent::Degraded { message } if self.trouble_told.as_ref() != Some(&message) => {
+            DrainEvent::Degraded { message } if self.shown_trouble.as_ref() != Some(&message) => {
                 console.print_warning(format_args!("{}; still waiting", clean_text(&message)));
-                self.trouble_told = Some(message);
+                self.shown_trouble = Some(message);
             }
             _ => {}
         }
@@ -310,7 +310,7 @@ mod tests {
             last: progress.clone(),
             progress,
             left: BTreeSet::new(),
-            trouble_told: None,
+            shown_trouble: None,
         }
     }
 

@@ -163,7 +163,7 @@ struct JournalFollower<'a> {
     /// Entries for a program of which the rest has not come yet.
     kept: Vec<u8>,
     /// The last note on why nothing comes.
-    told: Option<String>,
+    shown_trouble: Option<String>,
 }
 
 impl ResumableRequest for JournalFollower<'_> {
@@ -213,7 +213,7 @@ impl<'a> JournalFollower<'a> {
             ask_there: false,
             cursors: BTreeMap::new(),
             kept: Vec::new(),
-            told: None,
+            shown_trouble: None,
         }
     }
 
@@ -338,13 +338,13 @@ impl<'a> JournalFollower<'a> {
                         "{name} has moved from {} to {now}; its journal goes on there",
                         machine_name(before)
                     )),
-                    None if self.told.is_some() => {
+                    None if self.shown_trouble.is_some() => {
                         self.console
                             .print_note(format_args!("the journal of {name} on {now} goes on"));
                     }
                     None => {}
                 }
-                self.told = None;
+                self.shown_trouble = None;
             }
             JournalEvent::Lines { text, base64, cursor } => {
                 let bytes = base64.and_then(|base64| STANDARD.decode(base64).ok());
@@ -384,7 +384,7 @@ impl<'a> JournalFollower<'a> {
 
     /// Says once that a stream was lost.
     fn tell_lost(&mut self, why: Option<&ClientError>) {
-        if self.told.is_some() {
+        if self.shown_trouble.is_some() {
             return;
         }
         let on = self.at.as_ref().map(|at| format!(" on {}", machine_name(at))).unwrap_or_default();
@@ -393,9 +393,9 @@ impl<'a> JournalFollower<'a> {
     }
 
     fn print_once(&mut self, text: String) {
-        if self.told.as_ref() != Some(&text) {
+        if self.shown_trouble.as_ref() != Some(&text) {
             self.console.print_note(&text);
-            self.told = Some(text);
+            self.shown_trouble = Some(text);
         }
     }
 }

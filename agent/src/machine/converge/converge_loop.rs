@@ -97,7 +97,7 @@ impl Converge {
     /// The loop, not begun.
     pub fn new(config: ConvergeConfig) -> Self {
         let ledger = Arc::new(Mutex::new(config.ledger));
-        config.health.set_ledger(&ledger);
+        config.health.set_owned_units(Arc::<Mutex<Ledger>>::clone(&ledger));
         let jobs = JobMemory::open_beside(Arc::clone(&config.disk), &config.placements);
         let executor = ChainExecutor {
             runner: config.runner,

@@ -207,11 +207,11 @@ impl Docker {
                 Err(RunnerError::Refused { problem: format!("{unit} has no file on this machine") })
             };
         };
-        let (heard, answer) = oneshot::channel();
+        let (accepted, answer) = oneshot::channel();
         let gone = || lost("it is being removed".to_owned());
         handle
             .messages
-            .send(UnitMessage::Order { order, generation, heard })
+            .send(UnitMessage::Order { order, generation, accepted })
             .map_err(|_| gone())?;
         let mut line = self.context.engine.line();
         let failures = tokio::select! {

@@ -25,14 +25,14 @@ pub(super) struct SlotWait<'a> {
     /// The holder that wants it; absent: the machine whose daemon is asked.
     id: Option<&'a HolderId>,
     free: bool,
-    heard: String,
+    status_text: String,
     troubles: DegradedNotices,
 }
 
 impl<'a> SlotWait<'a> {
     pub(super) fn new(known: &'a Reboots, group: &'a Group, id: Option<&'a HolderId>) -> Self {
-        let heard = format!("waiting for a slot of group {group}");
-        Self { known, group, id, free: false, heard, troubles: DegradedNotices::default() }
+        let status_text = format!("waiting for a slot of group {group}");
+        Self { known, group, id, free: false, status_text, troubles: DegradedNotices::default() }
     }
 }
 
@@ -53,7 +53,7 @@ impl Followable for SlotWait<'_> {
         self.free = slots.available > 0 || slots.find_holder(self.id.unwrap_or(&own)).is_some();
         let holders: Vec<String> =
             slots.holders.iter().map(|holder| holder_label(self.known, &holder.id)).collect();
-        self.heard = if holders.is_empty() {
+        self.status_text = if holders.is_empty() {
             format!("waiting for a slot of group {}: it has none", self.group)
         } else {
             format!("waiting for a slot of group {}: held by {}", self.group, holders.join(", "))
@@ -66,11 +66,11 @@ impl Followable for SlotWait<'_> {
     }
 
     fn progress_line(&self) -> String {
-        self.heard.clone()
+        self.status_text.clone()
     }
 
     fn list_awaited(&self) -> Vec<Awaited> {
-        vec![Awaited { sentence: self.heard.clone(), machine: None }]
+        vec![Awaited { sentence: self.status_text.clone(), machine: None }]
     }
 }
 
@@ -88,9 +88,9 @@ pub(super) struct RebootWait<'a> {
 struct AwaitedHost {
     /// The boot it was asked in; absent while it has not said.
     boot: Option<String>,
-    heard: String,
+    status_text: String,
     /// The failed attempt that was told last.
-    told: Option<String>,
+    shown_problem: Option<String>,
 }
 
 /// The end of the wait for a machine.
@@ -111,8 +111,8 @@ impl<'a> RebootWait<'a> {
     pub(super) fn new(known: &'a Reboots, asked: &[Requested]) -> Self {
         let awaited = |answer: &Requested| AwaitedHost {
             boot: answer.host.as_ref().map(|host| host.boot.clone()),
-            heard: "nothing heard yet".to_owned(),
-            told: None,
+            status_text: "nothing heard yet".to_owned(),
+            shown_problem: None,
         };
         let pending: BTreeMap<_, _> =
             asked.iter().map(|answer| (answer.id.clone(), awaited(answer))).collect();
@@ -125,7 +125,9 @@ impl<'a> RebootWait<'a> {
         let names: Vec<String> = self
             .pending
             .iter()
-            .map(|(id, awaited)| format!("{} ({})", machine_label(self.known, id), awaited.heard))
+            .map(|(id, awaited)| {
+                format!("{} ({})", machine_label(self.known, id), awaited.status_text)
+            })
             .collect();
         format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
     }
@@ -158,19 +160,19 @@ impl Followable for RebootWait<'_> {
             }
             match reboot_standing(awaited.boot.as_deref(), host, asked, holds) {
                 RebootStanding::Ended(end) => ended.push((id.clone(), end)),
-                RebootStanding::Going(heard) => awaited.heard = heard,
+                RebootStanding::Going(status_text) => awaited.status_text = status_text,
             }
             let failed =
                 host.into_iter().flat_map(|host| &host.waits).find_map(|wait| match wait {
                     WaitReason::Retry { problem, .. } => Some(problem),
                     _ => None,
                 });
-            if failed.is_some() && awaited.told.as_ref() != failed {
-                awaited.told = failed.cloned();
+            if failed.is_some() && awaited.shown_problem.as_ref() != failed {
+                awaited.shown_problem = failed.cloned();
                 console.print_warning(format_args!(
                     "{} {}",
                     machine_label(self.known, id),
-                    awaited.heard
+                    awaited.status_text
                 ));
             }
         }
@@ -196,14 +198,19 @@ impl Followable for RebootWait<'_> {
     fn progress_line(&self) -> String {
         let done = self.total - self.pending.len();
         let next = self.pending.iter().next();
-        let next = next
-            .map(|(id, awaited)| format!(": {} {}", machine_label(self.known, id), awaited.heard));
+        let next = next.map(|(id, awaited)| {
+            format!(": {} {}", machine_label(self.known, id), awaited.status_text)
+        });
         format!("{done}/{}{}", self.total, next.unwrap_or_default())
     }
 
     fn list_awaited(&self) -> Vec<Awaited> {
         let waits = |(id, awaited): (&MachineId, &AwaitedHost)| Awaited {
-            sentence: format!("{} is to reboot: {}", machine_label(self.known, id), awaited.heard),
+            sentence: format!(
+                "{} is to reboot: {}",
+                machine_label(self.known, id),
+                awaited.status_text
+            ),
             machine: Some(id.clone()),
         };
         self.pending.iter().map(waits).collect()

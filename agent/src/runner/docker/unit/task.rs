@@ -36,7 +36,7 @@ pub(crate) enum UnitMessage {
         /// Of the placement; `None` keeps the one before.
         generation: Option<u64>,
         /// Gets the number of starts that had failed until then, once the order has been published.
-        heard: oneshot::Sender<u64>,
+        accepted: oneshot::Sender<u64>,
     },
     /// Something may have happened to its container.
     Hint,
@@ -169,10 +169,10 @@ impl UnitTask {
     fn on_message(&mut self, message: UnitMessage) {
         match message {
             UnitMessage::Plan(plan) => self.feed_input(UnitInput::Plan(plan)),
-            UnitMessage::Order { order, generation, heard } => {
+            UnitMessage::Order { order, generation, accepted } => {
                 let failures = self.unit.failure_count();
                 self.feed_input(UnitInput::Order { order, generation });
-                let _ = heard.send(failures);
+                let _ = accepted.send(failures);
             }
             UnitMessage::Hint => self.feed_input(UnitInput::Hint),
             UnitMessage::StartHint => self.feed_input(UnitInput::StartHint),
