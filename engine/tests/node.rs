@@ -19,6 +19,7 @@
 //! | `disk full`, `disk free` | what is saved from now on is not, or is |
 //! | `runner up`, `runner down` | the line to the runner |
 //! | `see UNIT ACTIVE` | a unit's state changes by itself |
+//! | `obstacle UNIT [WORDS…]` | something of the host's is in the way of enabling it, in these words of the runner's, or no more |
 //! | `foreign UNIT` | a unit of that name is the host's own |
 //! | `end UNIT done\|dropped\|held` | its chain ends; what it did is seen and remembered if it is done |
 //! | `answer taken\|gone\|unknown` | the store answers the oldest publication that it has not answered |
@@ -30,52 +31,31 @@
 //! | `release UNIT` | nothing of it is left on a machine that goes down |
 //! | `close` | the daemon ends |
 //!
+//! A unit whose name begins with `job` is a job, and one whose name begins with `boot` has an `[Install]` section.
+//!
 //! Lines that begin with `>` are what it does; `#` begins a comment. The runner and the disk answer at once; chains and
 //! publications end when the script says so.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a test may fail, and reads its scripts"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod node {
     pub(crate) mod world;
 }
-
-use std::fmt::Write as _;
-use std::path::PathBuf;
+#[path = "support/scripts.rs"]
+mod scripts;
+#[path = "support/steps.rs"]
+mod steps;
 
 use node::world::World;
+use scripts::{Player, play_directory};
+
+impl Player for World {
+    fn carry_out(&mut self, words: &[&str], _body: &str) -> String {
+        self.play_line(words).join("\n")
+    }
+}
 
 #[test]
 fn scripts_of_a_machine() {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/node");
-    let update = std::env::var("UPDATE").is_ok();
-    let mut scripts: Vec<PathBuf> =
-        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    scripts.sort();
-    assert!(!scripts.is_empty());
-    for path in scripts {
-        let script = std::fs::read_to_string(&path).unwrap();
-        let mut world = World::new();
-        let mut played = String::new();
-        for line in script.lines().filter(|line| !line.starts_with('>')) {
-            let _ = writeln!(played, "{line}");
-            if line.trim().is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let words: Vec<&str> = line.split_whitespace().collect();
-            for said in world.play_line(&words) {
-                let _ = writeln!(played, "> {said}");
-            }
-        }
-        if update {
-            std::fs::write(&path, played).unwrap();
-        } else {
-            assert_eq!(script, played, "{}", path.display());
-        }
-    }
+    play_directory::<World>("node");
 }

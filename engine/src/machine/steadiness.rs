@@ -100,6 +100,8 @@ impl Steadiness {
         let units = self.unsteady.iter().filter(|(_, failure)| recovered(failure));
         let units: Vec<UnitName> = units.map(|(unit, _)| unit.clone()).collect();
         self.unsteady.retain(|_, failure| !recovered(failure));
+        // Whoever waits for the deadline would otherwise be woken for the same unit without end.
+        debug_assert!(self.next_deadline().is_none_or(|at| at > now), "{self:?} at {now:?}");
         units
     }
 }

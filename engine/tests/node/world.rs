@@ -10,6 +10,7 @@ use muster_common::snapshot::{Change, ClusterEvent, Handover, Placement, Snapsho
 use muster_common::state::{ActiveState, ObservedState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::{Observed, Step};
+use muster_engine::machine::job::{JobEnd, JobRun};
 use muster_engine::machine::memory::{FoundLastKnown, LastKnown, NodeMemory, OwnedUnit};
 use muster_engine::machine::node::{
     ChainEnd, ChainStart, ClusterAnswer, Node, NodeEffect, NodeFact, NodeInput, PlannedChain,
@@ -19,8 +20,15 @@ use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
 use muster_engine::machine::registration::Registration;
 use muster_engine::machine::steadiness::Steadiness;
 
-/// The file of every unit: of a type that is believed to be up once it is started.
+use crate::steps::describe_step;
+
+/// The file of most units: of a type that is believed to be up once it is started.
 const TEXT: &str = "[Service]\nType=exec\nExecStart=/bin/true\n";
+/// The file of a job.
+const JOB: &str = "[Service]\nType=oneshot\nExecStart=/bin/true\n\n[X-Fleet]\nJob=yes\n";
+/// The file of a unit that is enabled.
+const INSTALLED: &str =
+    "[Service]\nType=exec\nExecStart=/bin/true\n\n[Install]\nWantedBy=multi-user.target\n";
 
 /// One machine and all that its node has to do with.
 #[allow(clippy::struct_excessive_bools, reason = "what a script switches on and off")]
@@ -29,6 +37,9 @@ pub(crate) struct World {
     now: Duration,
     owned: BTreeMap<UnitName, OwnedUnit>,
     steadiness: Steadiness,
+    /// The runs of jobs, which outlive daemon and boot.
+    jobs: BTreeMap<UnitName, JobRun>,
+    obstacles: BTreeMap<UnitName, String>,
     runner: BTreeMap<UnitName, Observed>,
     runner_up: bool,
     store: BTreeMap<UnitName, Placement>,
@@ -54,22 +65,39 @@ fn unit(name: &str) -> UnitName {
     format!("{name}.service").parse().unwrap()
 }
 
+fn text_of(name: &str) -> &'static str {
+    if name.starts_with("job") {
+        JOB
+    } else if name.starts_with("boot") {
+        INSTALLED
+    } else {
+        TEXT
+    }
+}
+
+fn all_files() -> BTreeMap<FileHash, String> {
+    let texts = [TEXT, JOB, INSTALLED].into_iter();
+    texts.map(|text| (FileHash::of_text(text), text.to_owned())).collect()
+}
+
 fn placements(words: &[&str]) -> BTreeMap<UnitName, Placement> {
     let placement = |words: &[&str]| {
-        let (file, handover) = (FileHash::of_text(TEXT), Handover::default());
+        let (file, handover) = (FileHash::of_text(text_of(words[0])), Handover::default());
         let (desired, generation) = (words[1].parse().unwrap(), words[2].parse().unwrap());
         (unit(words[0]), Placement { file, desired, generation, handover, revision: 0 })
     };
     words.chunks(3).map(placement).collect()
 }
 
-impl World {
-    pub(crate) fn new() -> Self {
+impl Default for World {
+    fn default() -> Self {
         Self {
             node: Node::new(machine(), Duration::ZERO),
             now: Duration::ZERO,
             owned: BTreeMap::new(),
             steadiness: Steadiness::default(),
+            jobs: BTreeMap::new(),
+            obstacles: BTreeMap::new(),
             runner: BTreeMap::new(),
             runner_up: false,
             store: BTreeMap::new(),
@@ -84,7 +112,9 @@ impl World {
             said: Vec::new(),
         }
     }
+}
 
+impl World {
     /// Plays one line of a script and says what the node does.
     pub(crate) fn play_line(&mut self, words: &[&str]) -> Vec<String> {
         match words {
@@ -123,8 +153,7 @@ impl World {
             ["disk", "full"] => self.disk_full = true,
             ["disk", "free"] => self.disk_full = false,
             ["disk", wanted @ ..] => {
-                let files = [(FileHash::of_text(TEXT), TEXT.to_owned())].into();
-                let known = LastKnown { places: placements(wanted), files };
+                let known = LastKnown { places: placements(wanted), files: all_files() };
                 let (is_newest, outage_noted, ordered) = (true, false, false);
                 self.disk = Some(FoundLastKnown { known, is_newest, outage_noted, ordered });
             }
@@ -152,6 +181,10 @@ impl World {
                 self.feed(NodeInput::Runner(event));
             }
             ["see", name, active] => self.change_unit(&unit(name), (*active).into()),
+            ["obstacle", name] => drop(self.obstacles.remove(&unit(name))),
+            ["obstacle", name, text @ ..] => {
+                self.obstacles.insert(unit(name), text.join(" "));
+            }
             ["foreign", name] => {
                 let seen = self.runner.entry(unit(name)).or_default();
                 "loaded".clone_into(&mut seen.load);
@@ -253,7 +286,7 @@ impl World {
         while !inputs.is_empty() {
             let mut memory = NodeMemory {
                 owned: &self.owned,
-                jobs: &BTreeMap::new(),
+                jobs: &self.jobs,
                 steadiness: &mut self.steadiness,
             };
             let effects = self.node.step(self.now, 1_000, &mut memory, std::mem::take(&mut inputs));
@@ -308,14 +341,35 @@ impl World {
                 inputs.push(NodeInput::Observed(self.runner_up.then(|| seen.collect())));
             }
             NodeEffect::ReadFiles(missing) => {
-                let file: Arc<UnitFile> = Arc::new(TEXT.parse().unwrap());
-                let files = missing.into_iter().map(|hash| (hash, Ok(Arc::clone(&file))));
+                let texts = all_files();
+                let read = |hash: &FileHash| Arc::<UnitFile>::new(texts[hash].parse().unwrap());
+                let files = missing.into_iter().map(|hash| (hash, Ok(read(&hash))));
                 inputs.push(NodeInput::FilesRead(Some(files.collect())));
             }
-            NodeEffect::SettleJobs(_) | NodeEffect::FindObstacles(_) => panic!("no job, no name"),
-            NodeEffect::NoteJobEnd { .. }
-            | NodeEffect::RetainJobs(_)
-            | NodeEffect::CheckFirstMoments(_) => {}
+            NodeEffect::SettleJobs(jobs) => {
+                for job in jobs {
+                    self.said.push(format!("{} was carried out before", job.unit));
+                    let mut owned = OwnedUnit::new(job.file);
+                    (owned.owned.generation, owned.owned.desired) = (job.generation, job.desired);
+                    self.owned.insert(job.unit, owned);
+                }
+                inputs.push(NodeInput::JobsSettled(BTreeMap::new()));
+            }
+            NodeEffect::FindObstacles(units) => {
+                let units = units.into_iter().map(|(unit, _)| unit);
+                let obstacles = units.filter_map(|unit| self.obstacles.get_key_value(&unit));
+                let obstacles = obstacles.map(|(unit, text)| (unit.clone(), text.clone()));
+                inputs.push(NodeInput::ObstaclesFound(obstacles.collect()));
+            }
+            NodeEffect::NoteJobEnd { unit, end } => {
+                let word = if end == JobEnd::Succeeded { "well" } else { "badly" };
+                self.said.push(format!("note that {unit} has ended {word}"));
+                if let Some(run) = self.jobs.get_mut(&unit) {
+                    run.end = Some(end);
+                }
+            }
+            NodeEffect::RetainJobs(units) => self.jobs.retain(|unit, _| units.contains(unit)),
+            NodeEffect::CheckFirstMoments(_) => {}
             NodeEffect::BeginChains(batch) => {
                 for (phase, chains) in [("first", batch.removals), ("then", batch.others)] {
                     for chain in chains {
@@ -358,7 +412,8 @@ impl World {
 
     /// Takes the steps that wait for nothing at once, as the executor does.
     fn begin_chain(&mut self, phase: &str, chain: PlannedChain) -> NodeInput {
-        let words: Vec<String> = chain.steps.iter().map(described_step).collect();
+        let words: Vec<String> =
+            chain.steps.iter().map(|step| describe_step(step, |_| String::new())).collect();
         self.said.push(format!("{phase} {}: {}", chain.unit, words.join(", ")));
         let is_quick = |step: &Step| {
             matches!(step, Step::Write { .. } | Step::Adopt { .. } | Step::Settle { .. })
@@ -375,6 +430,10 @@ impl World {
                 rest.iter().any(|s| matches!(s, Step::Start { .. } | Step::Restart { .. }));
             if let Some(owned) = self.owned.get_mut(&chain.unit).filter(|_| starts) {
                 owned.begun = true;
+            }
+            if let Some(run) = begun_run(&rest).filter(|_| chain.job) {
+                self.said.push(format!("note that {} begins", chain.unit));
+                self.jobs.insert(chain.unit.clone(), run);
             }
             self.chains.insert(chain.unit.clone(), rest);
         }
@@ -441,6 +500,16 @@ impl World {
     }
 }
 
+/// The run that a job's steps begin, if they begin one.
+fn begun_run(steps: &[Step]) -> Option<JobRun> {
+    let starts = |step: &Step| matches!(step, Step::Start { .. } | Step::Restart { .. });
+    let settled = steps.iter().find_map(|step| match step {
+        Step::Settle { generation, .. } => Some(*generation),
+        _ => None,
+    });
+    settled.filter(|_| steps.iter().any(starts)).map(|generation| JobRun { generation, end: None })
+}
+
 fn cluster_answer(word: &str) -> ClusterAnswer {
     match word {
         "same" => ClusterAnswer::Same,
@@ -452,21 +521,4 @@ fn cluster_answer(word: &str) -> ClusterAnswer {
 fn described(state: &ObservedState) -> String {
     let problem = state.problem.as_ref().map_or(String::new(), |problem| format!(" ({problem})"));
     format!("{} {} {}{problem}", state.active.as_str(), state.desired, state.generation)
-}
-
-fn described_step(step: &Step) -> String {
-    match step {
-        Step::Write { .. } => "write".to_owned(),
-        Step::Adopt { .. } => "adopt".to_owned(),
-        Step::Enable => "enable".to_owned(),
-        Step::Disable => "disable".to_owned(),
-        Step::Load => "load".to_owned(),
-        Step::Start { .. } => "start".to_owned(),
-        Step::Restart { .. } => "restart".to_owned(),
-        Step::Stop => "stop".to_owned(),
-        Step::AwaitEmpty => "await empty".to_owned(),
-        Step::Remove => "remove".to_owned(),
-        Step::Refuse { .. } => "refuse".to_owned(),
-        Step::Settle { generation, desired } => format!("settle {desired} {generation}"),
-    }
 }
