@@ -78,10 +78,10 @@ impl Commands {
         let command = kind.name();
         match &end {
             CommandEnd::Succeeded(output) => {
-                tracing::info!(command, output, "a command of the reboot has ended well")
+                tracing::info!(command, output, "a command of the reboot has ended well");
             }
             CommandEnd::Refused(problem) | CommandEnd::Broken(problem) => {
-                tracing::warn!(command, problem, "has failed");
+                tracing::warn!(command, problem, "a command of the reboot has failed");
             }
         }
         self.states.on_ended(kind, &end, now);
