@@ -273,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn the_journal_has_read_everything_before_the_lines_of_one_start_are_shown() {
         let start: Invocation = "0123456789abcdef0123456789abcdef".parse().unwrap();
-        assert_eq!(calls_for(Some(start.clone()), false).await, ["--sync", "--no-pager"]);
+        assert_eq!(calls_for(Some(start), false).await, ["--sync", "--no-pager"]);
         assert_eq!(calls_for(Some(start), true).await, ["--no-pager"]);
         assert_eq!(calls_for(None, false).await, ["--no-pager"]);
     }
