@@ -175,10 +175,11 @@ impl ScriptedHost {
         self.with(|s| s.set_active(&unit_name(unit), "failed"));
     }
 
-    /// Power fails: nothing runs, what was in `/run` is gone, and another boot begins.
+    /// Power fails: nothing runs, what was in `/run` is gone, and another boot begins, which nobody has asked to end.
     pub fn power_cut(&self) {
         self.with(|s| {
             s.units.clear();
+            s.stopping = false;
             s.boots += 1;
         });
     }

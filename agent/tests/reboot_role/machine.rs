@@ -226,7 +226,6 @@ impl Pretended {
 impl HostPower for Pretended {
     fn boot_id(&self) -> String {
         match self.state.lock().unwrap().boot {
-            // The machine that is registered with the cluster says what the kernel says.
             // The same boot as a scripted host that has been cut off once.
             1 => "boot-1".to_owned(),
             boot => format!("b{boot}"),
