@@ -3,5 +3,43 @@
 //! Owns the world: time, network, store, systemd, disks, power, users, and what must never happen. It has no rule of the
 //! product's: those are linked.
 
+mod calm;
+mod clock;
+pub mod command;
+mod coverage;
+mod desk;
 pub mod etcd;
+mod events;
+mod facts;
+mod host_line;
+mod invariants;
+mod keep;
+mod machine;
+mod mishaps;
+mod moment;
+mod network;
+mod plan;
+mod planted;
+mod queue;
+mod run;
+mod seed;
+mod shrink;
+mod store_line;
+mod store_server;
+mod story;
 pub mod systemd;
+mod trace;
+mod units_host;
+mod wire;
+mod world;
+
+pub use coverage::Coverage;
+pub use invariants::Violation;
+pub use keep::{KeptRun, keep_run, kept_runs};
+pub use moment::Micros;
+pub use plan::Plan;
+pub use planted::{PLANTED, PlantedFault};
+pub use run::{RunOutcome, run_plan};
+pub use shrink::shrink_plan;
+pub use story::tell_story;
+pub use trace::Trace;

@@ -1,0 +1,180 @@
+//! After the last fault everything converges.
+//!
+//! Owns what must be true of the whole cluster once it has had the time for it: everybody registered and well, every wanted unit
+//! placed, running and reported, and nothing left of the others.
+
+use std::collections::BTreeMap;
+
+use muster_common::state::{ActiveState, DesiredState, ObservedState};
+use muster_common::unit::UnitName;
+use serde::Deserialize;
+
+use crate::facts::{Facts, WantedUnit};
+use crate::invariants::{Findings, promises};
+use crate::machine::Machine;
+use crate::moment::Micros;
+use crate::plan::shape::{Shape, UnitKind, UnitShape};
+
+/// The time that a cluster has to converge: a machine is lost (`ttl`, twice where an election comes in between), and then two
+/// passes of which each may stop and start slow units (35 s).
+pub(crate) fn settling_time(ttl_seconds: u64) -> Micros {
+    Micros::from_secs(90 + 3 * ttl_seconds)
+}
+
+/// Finds what has not converged.
+pub(crate) fn check_calm(facts: &Facts, machines: &[Machine], shape: &Shape) -> Findings {
+    let mut found = Findings::new();
+    check_leader(facts, &mut found);
+    for machine in machines {
+        check_machine(facts, machine, &mut found);
+    }
+    if !found.is_empty() {
+        return found;
+    }
+    let places = facts.current_places();
+    for unit in &shape.units {
+        found.extend(promises::check_unit(facts, &unit.name));
+        check_placed(facts, &places, unit, machines.len(), &mut found);
+        for machine in machines {
+            let place = places.get(&unit.name).and_then(|homes| homes.get(&machine.machine_name()));
+            check_running(facts, machine, &unit.name, place, &mut found);
+        }
+    }
+    check_spread(facts, &places, shape, machines.len(), &mut found);
+    found
+}
+
+fn check_leader(facts: &Facts, found: &mut Findings) {
+    #[derive(Deserialize)]
+    struct LeaderHeld {
+        #[serde(default)]
+        held: Vec<String>,
+    }
+    match facts.record("leader") {
+        None => found.push(("nobody-leads", "nobody leads".to_owned())),
+        Some(record) => {
+            let leader = serde_json::from_slice::<LeaderHeld>(&record.value);
+            let held = leader.map(|leader| leader.held).unwrap_or_default();
+            if !held.is_empty() {
+                found.push(("still-frozen", format!("units of {held:?} are still held")));
+            }
+        }
+    }
+}
+
+fn check_machine(facts: &Facts, machine: &Machine, found: &mut Findings) {
+    let name = machine.machine_name();
+    let Some(daemon) = &machine.daemon else {
+        return found.push(("no-daemon", format!("{name} has no daemon")));
+    };
+    if facts.record(&format!("machine/{name}")).is_none() {
+        found.push(("not-registered", format!("{name} is not registered")));
+    }
+    let status = daemon.health.status();
+    for (part, health) in status.required_components().filter(|(_, health)| !health.ok) {
+        let problem = health.problem.clone().unwrap_or_default();
+        found.push(("not-well", format!("{name} is not well: {part}: {problem}")));
+    }
+    if !status.reported {
+        found.push(("not-reported", format!("{name} has not reported its units")));
+    }
+}
+
+fn check_placed(
+    facts: &Facts,
+    places: &BTreeMap<UnitName, BTreeMap<String, WantedUnit>>,
+    unit: &UnitShape,
+    machines: usize,
+    found: &mut Findings,
+) {
+    let name = &unit.name;
+    let wanted = facts.wanted(name).filter(|wanted| wanted.desired != DesiredState::Inactive);
+    let none = BTreeMap::new();
+    let homes = places.get(name).unwrap_or(&none);
+    let Some(wanted) = wanted else {
+        if !homes.is_empty() {
+            let homes: Vec<&String> = homes.keys().collect();
+            found.push((
+                "placed-unwanted",
+                format!("{name} is not wanted, and placed on {homes:?}"),
+            ));
+        }
+        return;
+    };
+    let expected = match unit.kind {
+        UnitKind::Global => machines,
+        UnitKind::Spread => homes.len().min(1),
+        _ => 1,
+    };
+    let right = homes.values().all(|place| *place == wanted);
+    if homes.len() != expected || !right {
+        let text = format!("{name} is wanted as {wanted:?} and placed as {homes:?}");
+        found.push(("not-placed", text));
+    }
+}
+
+/// As many of those that conflict as there are machines.
+fn check_spread(
+    facts: &Facts,
+    places: &BTreeMap<UnitName, BTreeMap<String, WantedUnit>>,
+    shape: &Shape,
+    machines: usize,
+    found: &mut Findings,
+) {
+    let spread = || shape.units.iter().filter(|unit| unit.kind == UnitKind::Spread);
+    let is_wanted = |unit: &&UnitShape| {
+        facts.wanted(&unit.name).is_some_and(|wanted| wanted.desired != DesiredState::Inactive)
+    };
+    let wanted = spread().filter(is_wanted).count();
+    let placed = spread().filter(|unit| places.contains_key(&unit.name)).count();
+    if placed != wanted.min(machines) {
+        let text = format!("{placed} of {wanted} that conflict are placed on {machines} machines");
+        found.push(("not-spread", text));
+    }
+}
+
+fn check_running(
+    facts: &Facts,
+    machine: &Machine,
+    unit: &UnitName,
+    place: Option<&WantedUnit>,
+    found: &mut Findings,
+) {
+    let name = machine.machine_name();
+    let is = machine.units.units().get(unit);
+    let state = facts.record(&format!("state/{name}/{unit}"));
+    let state =
+        state.and_then(|record| serde_json::from_slice::<ObservedState>(&record.value).ok());
+    let Some(place) = place else {
+        if let Some(is) = is.filter(|is| is.file.is_some() || !is.active.is_down()) {
+            found.push(("left-behind", format!("{unit} is left on {name}: {}", is.active)));
+        }
+        if state.is_some() {
+            found.push(("state-of-nothing", format!("{name} still reports {unit}")));
+        }
+        return;
+    };
+    let Some(is) = is else {
+        return found.push(("not-there", format!("{name} has nothing of {unit}")));
+    };
+    if is.file != Some(place.file) {
+        found.push(("wrong-file", format!("{name} has another file of {unit}")));
+    }
+    let runs = is.active == ActiveState::Active
+        && is.running == Some(place.file)
+        && is.generation == place.generation;
+    let has_ended = is.ended && is.generation <= place.generation;
+    if place.desired == DesiredState::Launched && !runs && !has_ended {
+        let text = format!("{name} does not run {unit}: {is:?} of {place:?}");
+        found.push(("not-running", text));
+    }
+    if place.desired == DesiredState::Loaded && !is.active.is_down() {
+        found.push(("runs-unwanted", format!("{name} runs {unit}, which is to be loaded only")));
+    }
+    let told = state
+        .is_some_and(|state| state.active == is.active && state.generation == place.generation);
+    if !told {
+        let text = format!("{name} says of {unit}, which is {}, something else", is.active);
+        found.push(("state-stale", text));
+    }
+}

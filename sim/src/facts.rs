@@ -1,0 +1,250 @@
+//! What is true in a run, whoever believes what.
+//!
+//! Owns the memory that invariants are checked against: the store's records and how placements changed, what users were promised,
+//! when each machine was well, and when the store was. It judges nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_common::state::DesiredState;
+use muster_common::unit::{FileHash, UnitName};
+use muster_store::{KeyChange, KeyValue};
+use serde::Deserialize;
+
+use crate::machine::PREFIX;
+use crate::moment::Micros;
+
+/// A placement, or what a user wants of a unit, as the record says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct WantedUnit {
+    /// The file.
+    pub(crate) file: FileHash,
+    /// The state.
+    pub(crate) desired: DesiredState,
+    /// The generation.
+    pub(crate) generation: u64,
+}
+
+/// A placement over time; `None`: there was none.
+pub(crate) type PlaceHistory = Vec<(Micros, Option<WantedUnit>)>;
+
+/// The facts.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// The moment.
+    pub(crate) now: Micros,
+    /// The store's records.
+    pub(crate) records: BTreeMap<String, KeyValue>,
+    /// Placements, by machine and unit.
+    places: BTreeMap<(String, UnitName), PlaceHistory>,
+    /// Promises, by unit.
+    pub(crate) promises: BTreeMap<UnitName, Promise>,
+    /// Conditions, by machine.
+    pub(crate) machines: BTreeMap<String, Condition>,
+    /// Since when the store answers and takes writes; `None` while it does not.
+    pub(crate) store_sound_since: Option<Micros>,
+    /// The last outage of the store that is over.
+    pub(crate) last_outage: Option<(Micros, Micros)>,
+    /// Machines that were cut off together, from when to when.
+    pub(crate) cut_together: Vec<(BTreeSet<String>, Micros, Micros)>,
+    /// The last moment at which a machine was cordoned.
+    cordoned_at: BTreeMap<String, Micros>,
+}
+
+/// How a machine's daemon was, for itself: alive, awake, and with a sound line.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Condition {
+    /// True if it is well.
+    pub(crate) is_well: bool,
+    /// Since when that is so.
+    pub(crate) since: Micros,
+    /// The moment of the last boot.
+    pub(crate) booted: Micros,
+}
+
+/// What a user was promised of a unit.
+#[derive(Debug, Default)]
+pub(crate) struct Promise {
+    /// Requests that were not answered yet, by number.
+    open: BTreeSet<usize>,
+    /// The last moment at which one was given up in doubt.
+    doubtful_until: Option<Micros>,
+    /// The word that counts, and its revision.
+    word: Option<(u64, Option<WantedUnit>)>,
+}
+
+/// The answer that a user got to a request about a unit.
+#[derive(Debug, Clone)]
+pub(crate) enum UserAnswer {
+    /// It is so, from a revision on.
+    Promised(u64, Option<WantedUnit>),
+    /// Nothing was to be done.
+    Nothing,
+    /// Nobody knows.
+    Doubt,
+}
+
+impl Promise {
+    /// A request is made.
+    pub(crate) fn begin(&mut self, number: usize) {
+        self.open.insert(number);
+    }
+
+    /// A request that was made at a moment is answered at another.
+    pub(crate) fn conclude(
+        &mut self,
+        number: usize,
+        asked: Micros,
+        now: Micros,
+        answer: UserAnswer,
+    ) {
+        self.open.remove(&number);
+        match answer {
+            UserAnswer::Doubt => {
+                self.doubtful_until = Some(now);
+                self.word = None;
+            }
+            UserAnswer::Promised(revision, word) => {
+                let clear = self.doubtful_until.is_none_or(|until| until < asked);
+                let newer = self.word.as_ref().is_none_or(|(known, _)| *known < revision);
+                if clear && newer {
+                    self.word = Some((revision, word));
+                }
+            }
+            UserAnswer::Nothing => {}
+        }
+    }
+
+    /// The word that counts now; `None` while something is under way or in doubt.
+    pub(crate) fn settled_word(&self) -> Option<&Option<WantedUnit>> {
+        self.word.as_ref().filter(|_| self.open.is_empty()).map(|(_, word)| word)
+    }
+}
+
+impl Facts {
+    /// The facts before anything has happened.
+    pub(crate) fn new() -> Self {
+        Self { store_sound_since: Some(Micros::ZERO), ..Self::default() }
+    }
+
+    /// Takes over what has changed in the store.
+    pub(crate) fn apply_changes(&mut self, changes: &[KeyChange]) {
+        for change in changes {
+            let value = match change {
+                KeyChange::Put(record) => {
+                    self.records.insert(record.key.clone(), record.clone());
+                    Some(record)
+                }
+                KeyChange::Delete { key } => {
+                    self.records.remove(key);
+                    None
+                }
+            };
+            let Some(key) = change.key().strip_prefix(PREFIX) else { continue };
+            if let Some((machine, unit)) = parse_place(key) {
+                let place = value.and_then(|record| decode_wanted(&record.value));
+                self.places.entry((machine.to_owned(), unit)).or_default().push((self.now, place));
+            } else if let Some(machine) = key.strip_prefix("cordon/") {
+                self.cordoned_at.insert(machine.to_owned(), self.now);
+            }
+        }
+    }
+
+    /// The record below the prefix.
+    pub(crate) fn record(&self, key: &str) -> Option<&KeyValue> {
+        self.records.get(&format!("{PREFIX}{key}"))
+    }
+
+    /// What is wanted of a unit.
+    pub(crate) fn wanted(&self, unit: &UnitName) -> Option<WantedUnit> {
+        self.record(&format!("unit/{unit}")).and_then(|record| decode_wanted(&record.value))
+    }
+
+    /// The placements that there are, by unit and machine.
+    pub(crate) fn current_places(&self) -> BTreeMap<UnitName, BTreeMap<String, WantedUnit>> {
+        let mut places: BTreeMap<UnitName, BTreeMap<String, WantedUnit>> = BTreeMap::new();
+        let below = format!("{PREFIX}place/");
+        let records = self.records.range(below.clone()..);
+        for (key, record) in records.take_while(|(key, _)| key.starts_with(&below)) {
+            let found = key.strip_prefix(PREFIX).and_then(parse_place);
+            if let (Some((machine, unit)), Some(wanted)) = (found, decode_wanted(&record.value)) {
+                places.entry(unit).or_default().insert(machine.to_owned(), wanted);
+            }
+        }
+        places
+    }
+
+    /// A placement over time.
+    pub(crate) fn place_history(
+        &self,
+        machine: &str,
+        unit: &UnitName,
+    ) -> &[(Micros, Option<WantedUnit>)] {
+        self.places.get(&(machine.to_owned(), unit.clone())).map_or(&[], Vec::as_slice)
+    }
+
+    /// The placement that has been as it is for longer than anybody on the machine may not have heard of it.
+    pub(crate) fn stable_place(&self, machine: &str, unit: &UnitName) -> Option<&WantedUnit> {
+        /// Longer than messages are late, and than daemons wait before they ask again.
+        const SETTLED: Micros = Micros::from_secs(30);
+        /// Longer than the longest fault, several of them together.
+        const LONG: Micros = Micros::from_secs(100);
+        let (since, place) = self.place_history(machine, unit).last()?;
+        let condition = self.machines.get(machine)?;
+        let well = condition.is_well
+            && condition.since + SETTLED < self.now
+            && self.store_sound_for(SETTLED);
+        let window = if well { SETTLED } else { LONG };
+        place.as_ref().filter(|_| *since + window < self.now)
+    }
+
+    /// True if the store has been sound for a time.
+    pub(crate) fn store_sound_for(&self, time: Micros) -> bool {
+        self.store_sound_since.is_some_and(|since| since + time <= self.now)
+    }
+
+    /// Sets whether a machine is well.
+    pub(crate) fn set_condition(&mut self, machine: &str, is_well: bool) {
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        if condition.is_well != is_well {
+            condition.is_well = is_well;
+            condition.since = self.now;
+        }
+    }
+
+    /// A machine's lease was ended by force: it is as if it had been away until now.
+    pub(crate) fn note_setback(&mut self, machine: &str) {
+        if let Some(condition) = self.machines.get_mut(machine) {
+            condition.since = self.now;
+        }
+    }
+
+    /// Sets whether the store is sound.
+    pub(crate) fn set_store_sound(&mut self, sound: bool, outage_began: &mut Option<Micros>) {
+        if sound && self.store_sound_since.is_none() {
+            self.store_sound_since = Some(self.now);
+            if let Some(began) = outage_began.take() {
+                self.last_outage = Some((began, self.now));
+            }
+        } else if !sound && self.store_sound_since.take().is_some() {
+            *outage_began = Some(self.now);
+        }
+    }
+
+    /// True if a machine was cordoned a short time ago, or is.
+    pub(crate) fn was_cordoned(&self, machine: &str) -> bool {
+        /// A drain's moves may end this long after it was called off: slow starts and stops.
+        const AFTERMATH: Micros = Micros::from_secs(60);
+        self.record(&format!("cordon/{machine}")).is_some()
+            || self.cordoned_at.get(machine).is_some_and(|at| *at + AFTERMATH > self.now)
+    }
+}
+
+/// The machine and the unit of a placement's key below the prefix.
+pub(crate) fn parse_place(key: &str) -> Option<(&str, UnitName)> {
+    let (machine, unit) = key.strip_prefix("place/")?.split_once('/')?;
+    Some((machine, unit.parse().ok()?))
+}
+
+fn decode_wanted(value: &[u8]) -> Option<WantedUnit> {
+    serde_json::from_slice(value).ok()
+}

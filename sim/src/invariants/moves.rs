@@ -1,0 +1,66 @@
+//! Nothing moves in or after an outage, and machines that vanish together are not moved away from.
+
+use std::collections::BTreeSet;
+
+use muster_common::unit::UnitName;
+use muster_store::KeyChange;
+
+use super::Findings;
+use crate::facts::{Facts, parse_place};
+use crate::machine::PREFIX;
+use crate::moment::Micros;
+
+/// The time that a machine that was away has to be taken note of again.
+const RETURN: Micros = Micros::from_secs(3);
+
+/// Checks what one commit has changed, with the facts after it.
+pub(crate) fn check_moves(facts: &Facts, changes: &[KeyChange], ttl: Micros) -> Findings {
+    let mut found = Findings::new();
+    let put: BTreeSet<UnitName> = changes
+        .iter()
+        .filter(|change| matches!(change, KeyChange::Put(_)))
+        .filter_map(|change| Some(parse_place(change.key().strip_prefix(PREFIX)?)?.1))
+        .collect();
+    for change in changes {
+        let KeyChange::Delete { key } = change else { continue };
+        let Some((machine, unit)) = key.strip_prefix(PREFIX).and_then(parse_place) else {
+            continue;
+        };
+        // Those that conflict with others may have to make room for them.
+        let may_yield = unit.as_str().starts_with("spread@");
+        if !put.contains(&unit) || facts.wanted(&unit).is_none() || may_yield {
+            continue;
+        }
+        if let Some((word, why)) = find_fault(facts, machine, ttl) {
+            found.push((word, format!("{unit} moves away from {machine}, {why}")));
+        }
+    }
+    found
+}
+
+fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str, String)> {
+    if facts.was_cordoned(machine) {
+        return None;
+    }
+    let together = facts.cut_together.iter().find(|(machines, from, to)| {
+        machines.contains(machine) && facts.now >= *from && facts.now < *to + ttl
+    });
+    if let Some((machines, _, _)) = together {
+        return Some(("moved-in-mass", format!("which was cut off with {machines:?}")));
+    }
+    let condition = facts.machines.get(machine)?;
+    let outage = facts.last_outage.filter(|(_, end)| *end >= condition.since);
+    if condition.is_well {
+        let began = outage.map_or(facts.now, |(began, _)| began);
+        let was_well = condition.since + RETURN < began;
+        let why = || format!("which has been well since {}", condition.since);
+        return was_well.then(|| ("moved-from-the-well", why()));
+    }
+    // It is away: for how long, while the store was there to notice?
+    let unnoticed = outage.map_or(Micros::ZERO, |(began, end)| end - began.max(condition.since));
+    let away = facts.now - condition.since - unnoticed;
+    let lease = Micros((ttl.0 * 6 / 10).max(Micros::from_secs(2).0));
+    // Its last renewal may be a third of the lease ago, and some of the rest is lost to clocks and messages.
+    let least = Micros(lease.0 / 2);
+    (away < least).then(|| ("moved-too-soon", format!("which has been away for {away} only")))
+}

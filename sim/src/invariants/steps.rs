@@ -1,0 +1,67 @@
+//! What a daemon does to units: nothing on the strength of not knowing, nothing for nothing, and nothing twice.
+
+use muster_common::state::DesiredState;
+use muster_common::unit::UnitName;
+
+use super::Findings;
+use crate::facts::Facts;
+use crate::moment::Micros;
+use crate::units_host::HostUnit;
+
+/// Checks a stop that a daemon asks for.
+pub(crate) fn check_stop(
+    facts: &Facts,
+    machine: &str,
+    unit: &UnitName,
+    is: Option<&HostUnit>,
+) -> Findings {
+    let Some(place) = facts.stable_place(machine, unit) else { return Findings::new() };
+    let runs = is.is_some_and(|is| is.active.is_up() && is.running == Some(place.file));
+    if place.desired == DesiredState::Launched && runs {
+        let text = format!("{machine} stops {unit}, which has been wanted there all the time");
+        return vec![("stopped-for-nothing", text)];
+    }
+    Findings::new()
+}
+
+/// Checks a start, or a restart, that a daemon asks for.
+pub(crate) fn check_start(
+    facts: &Facts,
+    machine: &str,
+    unit: &UnitName,
+    generation: u64,
+    is: Option<&HostUnit>,
+) -> Findings {
+    let history = facts.place_history(machine, unit);
+    let placed = history
+        .iter()
+        .flat_map(|(_, place)| place)
+        .any(|place| place.generation == generation && place.desired == DesiredState::Launched);
+    if !placed {
+        let text = format!(
+            "{machine} starts {unit} at generation {generation}, which was never wanted there"
+        );
+        return vec![("started-unplaced", text)];
+    }
+    let mut found = Findings::new();
+    if let Some(place) = facts.stable_place(machine, unit)
+        && place.generation == generation
+        && is.is_some_and(|is| {
+            is.active.is_up() && is.running == Some(place.file) && is.generation == generation
+        })
+    {
+        let text = format!("{machine} starts {unit} again, which runs as it should");
+        found.push(("restarted-for-nothing", text));
+    }
+    // What was moved away before the machine booted is not for it to start, whatever lies on its disk.
+    let booted = facts.machines.get(machine).map_or(Micros::ZERO, |condition| condition.booted);
+    if let Some((removed, None)) = history.last()
+        && *removed < booted
+    {
+        let text = format!(
+            "{machine} starts {unit} from its disk, which was taken from it at {removed}, before it booted at {booted}"
+        );
+        found.push(("started-from-the-past", text));
+    }
+    found
+}

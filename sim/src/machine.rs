@@ -1,0 +1,267 @@
+//! A machine: its clock, its disk, its power, what runs on it, and the daemon on it.
+//!
+//! Owns what a machine is made of and what is left of it after a kill, a power cut or a boot. When those come is the world's to say.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use muster_common::seed::Seed;
+use muster_doubles::LossyDisk;
+use muster_engine::machine::observation::RunnerEvent;
+use muster_runtime::simulated::Node;
+use muster_store::Registry;
+use musterd::config::DockerConfig;
+use musterd::stdx::clock::Wall;
+use musterd::{CoreSettings, CoreSetup, Health, run_core};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::MachineClock;
+use crate::host_line::{PowerLine, RunnerLine};
+use crate::moment::Micros;
+use crate::plan::shape::Shape;
+use crate::store_line::StoreLineEnd;
+use crate::units_host::UnitsHost;
+use crate::wire::{Outbox, Outgoing};
+
+/// The prefix of the store's records.
+pub(crate) const PREFIX: &str = "/muster/v1/";
+
+/// Reports of systemd that a daemon has not read.
+const QUEUED_REPORTS: usize = 8192;
+
+/// A machine.
+pub(crate) struct Machine {
+    number: usize,
+    seed: Seed,
+    ttl: Duration,
+    /// Its clock.
+    pub(crate) clock: MachineClock,
+    /// Its disk. What lies in its run directory is gone with a boot.
+    pub(crate) disk: LossyDisk,
+    /// Boots so far.
+    pub(crate) boots: u64,
+    /// False while it is off.
+    pub(crate) is_on: bool,
+    /// Its power in this boot.
+    pub(crate) power: PowerLine,
+    /// What runs on it.
+    pub(crate) units: UnitsHost,
+    /// Its daemon, while there is one.
+    pub(crate) daemon: Option<Daemon>,
+    /// Faults by which its daemon stands still.
+    pub(crate) pauses: u32,
+    /// Faults by which its daemon has no line to systemd.
+    pub(crate) broken_lines: u32,
+    daemons: u64,
+}
+
+/// A daemon's process.
+pub(crate) struct Daemon {
+    node: Node,
+    outbox: Outbox,
+    shutdown: CancellationToken,
+    /// Its health, as it tells it.
+    pub(crate) health: Health,
+    ended: Arc<AtomicBool>,
+    wall: Arc<AtomicU64>,
+    reports: mpsc::Sender<RunnerEvent>,
+    /// What comes after its end.
+    pub(crate) then: AfterEnd,
+}
+
+/// What comes after the end of a daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterEnd {
+    /// It is not to end.
+    Nothing,
+    /// It is started again after a time.
+    StartAgain(Micros),
+    /// The machine goes down, and boots after a time.
+    GoDown(Micros),
+}
+
+impl Machine {
+    /// A machine that is off, with an empty disk.
+    pub(crate) fn new(number: usize, seed: Seed, shape: &Shape) -> Self {
+        let seed = seed.for_purpose(&format!("machine {number}"));
+        let drift = shape.drifts.get(number).copied().unwrap_or(0);
+        Self {
+            number,
+            seed,
+            ttl: Duration::from_secs(shape.ttl_seconds),
+            clock: MachineClock::started_at(Micros::ZERO, drift),
+            disk: LossyDisk::new(),
+            boots: 0,
+            is_on: false,
+            power: PowerLine::new(String::new()),
+            units: UnitsHost::new(
+                seed.for_purpose("units"),
+                shape.slow_per_mille,
+                shape.failing_per_mille,
+            ),
+            daemon: None,
+            pauses: 0,
+            broken_lines: 0,
+            daemons: 0,
+        }
+    }
+
+    /// The machine's name in the cluster.
+    pub(crate) fn machine_name(&self) -> String {
+        Shape::machine_name(self.number)
+    }
+
+    /// Switches it on. Its daemon is yet to be started.
+    pub(crate) fn boot(&mut self, now: Micros) {
+        self.boots += 1;
+        self.is_on = true;
+        self.clock.restart(now);
+        self.power = PowerLine::new(format!("boot-{}-{}", self.number, self.boots));
+    }
+
+    /// Power fails.
+    pub(crate) fn cut_power(&mut self) {
+        self.kill_daemon();
+        self.is_on = false;
+        self.units.cut_power();
+        self.disk.cut_power();
+        self.clear_run();
+    }
+
+    /// It goes down in order: what is on its disk is written.
+    pub(crate) fn go_down(&mut self) {
+        self.kill_daemon();
+        self.is_on = false;
+        self.units.cut_power();
+        self.clear_run();
+    }
+
+    fn clear_run(&self) {
+        use musterd::stdx::disk::Disk as _;
+        let owned = self.run_dir().join("owned");
+        for directory in [self.run_dir(), owned] {
+            for name in self.disk.list(&directory).unwrap_or_default() {
+                // It was listed.
+                let _ = self.disk.remove(&directory.join(name));
+            }
+        }
+    }
+
+    fn run_dir(&self) -> PathBuf {
+        PathBuf::from(format!("/sim/{}/run", self.number))
+    }
+
+    /// Starts the daemon, unless there is one.
+    pub(crate) fn start_daemon(&mut self, now: Micros) {
+        if self.daemon.is_some() || !self.is_on {
+            return;
+        }
+        self.daemons += 1;
+        let seed = self.seed.for_purpose(&format!("daemon {}", self.daemons));
+        let node = Node::new(self.clock.shown_at(now));
+        let outbox = Outbox::default();
+        let (reports, runner_events) = mpsc::channel(QUEUED_REPORTS);
+        let (shutdown, health) = (CancellationToken::new(), Health::new());
+        let (ended, wall) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        wall.store(self.clock.wall_at(now), Ordering::Relaxed);
+        let settings = self.core_settings();
+        node.enter(|| {
+            let store = Arc::new(StoreLineEnd::new(outbox.clone()));
+            let registry = Registry::with_seed(store, PREFIX, seed);
+            let runner = Arc::new(RunnerLine::new(outbox.clone()));
+            let mut setup = CoreSetup::new(
+                settings,
+                registry,
+                (runner, runner_events),
+                Arc::new(self.power.clone()),
+                health.clone(),
+            );
+            setup.disk = Arc::new(self.disk.clone());
+            let shown = Arc::clone(&wall);
+            let _wall = Wall::new(move || shown.load(Ordering::Relaxed));
+            let (stop, has_ended) = (shutdown.clone(), Arc::clone(&ended));
+            node.spawn(async move {
+                let _ = run_core(setup, stop).await;
+                has_ended.store(true, Ordering::Relaxed);
+            });
+        });
+        if self.broken_lines == 0 {
+            let _ = reports.try_send(RunnerEvent::Relist);
+        }
+        let then = AfterEnd::Nothing;
+        self.daemon = Some(Daemon { node, outbox, shutdown, health, ended, wall, reports, then });
+    }
+
+    fn core_settings(&self) -> CoreSettings {
+        let nowhere = PathBuf::from("/sim/nowhere");
+        CoreSettings {
+            machine_id: self.machine_name().parse().unwrap_or_else(|_| unreachable!()),
+            address: format!("10.0.0.{}", self.number),
+            api_address: None,
+            metadata: [].into(),
+            ttl: self.ttl,
+            engine: true,
+            agent: true,
+            state_dir: PathBuf::from(format!("/sim/{}/state", self.number)),
+            run_dir: self.run_dir(),
+            unit_dir: PathBuf::from(format!("/sim/{}/units", self.number)),
+            docker: DockerConfig { socket: nowhere.clone(), credentials: None, secrets: nowhere },
+            cluster: PREFIX.to_owned(),
+        }
+    }
+
+    /// Kills the daemon where it stands.
+    pub(crate) fn kill_daemon(&mut self) {
+        self.daemon = None;
+    }
+
+    /// True if the daemon can do something.
+    pub(crate) fn daemon_runs(&self) -> bool {
+        self.daemon.is_some() && self.pauses == 0
+    }
+
+    /// The moment at which the daemon wants to run again.
+    pub(crate) fn next_deadline(&self) -> Option<Micros> {
+        let daemon = self.daemon.as_ref().filter(|_| self.pauses == 0)?;
+        Some(self.clock.moment_of(daemon.node.next_deadline()?))
+    }
+
+    /// Lets the daemon run until it waits. Returns what it asks for, or the words with which it panicked.
+    pub(crate) fn run_daemon(&mut self, now: Micros) -> Result<Vec<Outgoing>, String> {
+        let Some(daemon) = self.daemon.as_ref().filter(|_| self.pauses == 0) else {
+            return Ok(Vec::new());
+        };
+        let shown = self.clock.shown_at(now);
+        daemon.wall.store(self.clock.wall_at(now), Ordering::Relaxed);
+        self.power.set_up_millis(u64::try_from(shown.as_millis()).unwrap_or(u64::MAX));
+        catch_unwind(AssertUnwindSafe(|| daemon.node.run_at(shown))).map_err(|panic| {
+            let said = panic.downcast_ref::<String>().cloned();
+            said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_default()
+        })?;
+        Ok(daemon.outbox.take_all())
+    }
+
+    /// True if the daemon's process has come to its end.
+    pub(crate) fn daemon_has_ended(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| daemon.ended.load(Ordering::Relaxed))
+    }
+}
+
+impl Daemon {
+    /// Asks it to end.
+    pub(crate) fn begin_shutdown(&mut self, then: AfterEnd) {
+        self.then = then;
+        self.shutdown.cancel();
+    }
+
+    /// Hands it a report of systemd.
+    pub(crate) fn tell_report(&self, event: RunnerEvent) {
+        // A daemon that does not read its reports is told to look at everything when it does.
+        let _ = self.reports.try_send(event);
+    }
+}

@@ -1,0 +1,204 @@
+//! What goes wrong, and when.
+//!
+//! Owns the kinds of faults and how a seed mixes them: each mix leaves some kinds out and has others often, for a mix of
+//! everything hides what a single kind would show.
+
+use serde::{Deserialize, Serialize};
+
+use super::PlannedFault;
+use super::shape::Shape;
+use crate::moment::Micros;
+use crate::seed::Chance;
+
+/// Something that goes wrong. Machines are named by their number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fault {
+    /// Nothing passes between a machine and the store.
+    Cut(usize),
+    /// Nothing passes from a machine to the store; what the store says arrives.
+    CutToStore(usize),
+    /// Nothing passes from the store to a machine; what it asks for is done.
+    CutFromStore(usize),
+    /// Nothing passes between several machines and the store.
+    CutMany(Vec<usize>),
+    /// Messages of a machine take seconds.
+    Lag(usize),
+    /// Messages of a machine are lost at times.
+    Loss(usize),
+    /// The store stands still. Leases that end meanwhile have ended when it is back.
+    StorePaused,
+    /// The store is away, and gives leases their time again when it is back.
+    StoreAway,
+    /// The store takes no writes but removals.
+    StoreFull,
+    /// A machine's lease ends, whoever renews it.
+    LeaseEnds(usize),
+    /// A machine's daemon is killed, and started again after a time.
+    DaemonKilled(usize),
+    /// A machine's daemon is stopped as an upgrade does, and started again after a time.
+    DaemonRestarted(usize),
+    /// A machine's daemon stands still.
+    DaemonPaused(usize),
+    /// A machine loses its power, and boots when it is back.
+    PowerCut(usize),
+    /// A machine shuts down in order, and boots after a time.
+    Shutdown(usize),
+    /// A machine's daemon loses its line to systemd.
+    RunnerLost(usize),
+    /// A unit of a machine fails by itself.
+    UnitFails(usize, u64),
+    /// A machine's time of day is set.
+    WallJump(usize, i64),
+}
+
+/// The kinds, without what each is about.
+const KINDS: [&str; 18] = [
+    "cut",
+    "cut-to-store",
+    "cut-from-store",
+    "cut-many",
+    "lag",
+    "loss",
+    "store-paused",
+    "store-away",
+    "store-full",
+    "lease-ends",
+    "daemon-killed",
+    "daemon-restarted",
+    "daemon-paused",
+    "power-cut",
+    "shutdown",
+    "runner-lost",
+    "unit-fails",
+    "wall-jump",
+];
+
+/// Ten years in seconds, the most by which a time of day jumps.
+const TEN_YEARS: u64 = 315_000_000;
+
+impl Fault {
+    /// The kind, in a word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Cut(_) => "cut",
+            Self::CutToStore(_) => "cut-to-store",
+            Self::CutFromStore(_) => "cut-from-store",
+            Self::CutMany(_) => "cut-many",
+            Self::Lag(_) => "lag",
+            Self::Loss(_) => "loss",
+            Self::StorePaused => "store-paused",
+            Self::StoreAway => "store-away",
+            Self::StoreFull => "store-full",
+            Self::LeaseEnds(_) => "lease-ends",
+            Self::DaemonKilled(_) => "daemon-killed",
+            Self::DaemonRestarted(_) => "daemon-restarted",
+            Self::DaemonPaused(_) => "daemon-paused",
+            Self::PowerCut(_) => "power-cut",
+            Self::Shutdown(_) => "shutdown",
+            Self::RunnerLost(_) => "runner-lost",
+            Self::UnitFails(..) => "unit-fails",
+            Self::WallJump(..) => "wall-jump",
+        }
+    }
+
+    /// All kinds.
+    pub(crate) fn kinds() -> &'static [&'static str] {
+        &KINDS
+    }
+}
+
+/// How often each kind comes.
+#[derive(Debug)]
+pub(crate) struct FaultMix {
+    /// A kind as often as it stands here.
+    urn: Vec<&'static str>,
+    /// The middle of the pause between two faults.
+    pause: Micros,
+    /// Faults of a thousand that come right on another's heels.
+    hasty_per_mille: u64,
+}
+
+impl FaultMix {
+    /// A mix by chance.
+    pub(crate) fn draw(chance: &Chance) -> Self {
+        let mut urn = Vec::new();
+        for kind in KINDS {
+            let weight = if chance.happens(400) { chance.pick(1, &[1, 2, 6]) } else { 0 };
+            urn.extend(std::iter::repeat_n(kind, weight));
+        }
+        Self {
+            urn,
+            pause: Micros::from_secs(chance.pick(12, &[4, 12, 40])),
+            hasty_per_mille: chance.pick(0, &[50, 300]),
+        }
+    }
+
+    /// The faults of a run.
+    pub(crate) fn draw_faults(&self, chance: &Chance, shape: &Shape) -> Vec<PlannedFault> {
+        let mut faults = Vec::new();
+        if self.urn.is_empty() {
+            return faults;
+        }
+        // The cluster comes up first.
+        let mut at = Micros::from_secs(15);
+        loop {
+            at += if chance.happens(self.hasty_per_mille) {
+                chance.span(Micros::ZERO, Micros::from_millis(500))
+            } else {
+                chance.span(Micros(self.pause.0 / 4), Micros(self.pause.0 * 2))
+            };
+            if at >= shape.calm_from {
+                return faults;
+            }
+            let kind = self.urn.get(chance.index(self.urn.len())).copied().unwrap_or_default();
+            let (fault, lasts) = draw_fault(kind, chance, shape);
+            let lasts = lasts.min(shape.calm_from - at);
+            faults.push(PlannedFault { at, lasts, fault });
+        }
+    }
+}
+
+fn draw_fault(kind: &str, chance: &Chance, shape: &Shape) -> (Fault, Micros) {
+    let machine = chance.index(shape.machines);
+    let moments = chance.span(Micros::from_millis(10), Micros::from_secs(1));
+    let seconds = chance.span(Micros::from_secs(1), Micros::from_secs(12));
+    let long = chance.span(Micros::from_secs(10), Micros::from_secs(60));
+    let lasts = chance.pick(moments, &[seconds, long]);
+    let number = chance.below(TEN_YEARS * 2);
+    match kind {
+        "cut" => (Fault::Cut(machine), lasts),
+        "cut-to-store" => (Fault::CutToStore(machine), lasts),
+        "cut-from-store" => (Fault::CutFromStore(machine), lasts),
+        "cut-many" => (Fault::CutMany(draw_half(chance, shape)), lasts),
+        "lag" => (Fault::Lag(machine), lasts),
+        "loss" => (Fault::Loss(machine), lasts),
+        "store-paused" => (Fault::StorePaused, lasts),
+        "store-away" => (Fault::StoreAway, lasts),
+        "store-full" => (Fault::StoreFull, lasts),
+        "lease-ends" => (Fault::LeaseEnds(machine), Micros::ZERO),
+        "daemon-killed" => (Fault::DaemonKilled(machine), lasts.min(Micros::from_secs(20))),
+        "daemon-restarted" => (Fault::DaemonRestarted(machine), moments),
+        "daemon-paused" => (Fault::DaemonPaused(machine), lasts),
+        "power-cut" => (Fault::PowerCut(machine), lasts.max(Micros::from_secs(2))),
+        "shutdown" => (Fault::Shutdown(machine), lasts.max(Micros::from_secs(2))),
+        "runner-lost" => (Fault::RunnerLost(machine), lasts.min(Micros::from_secs(15))),
+        "unit-fails" => (Fault::UnitFails(machine, number), Micros::ZERO),
+        _ => {
+            let seconds = i64::try_from(number).unwrap_or(0);
+            let ten_years = i64::try_from(TEN_YEARS).unwrap_or(0);
+            (Fault::WallJump(machine, seconds - ten_years), Micros::ZERO)
+        }
+    }
+}
+
+/// Half of the machines at least, and two.
+fn draw_half(chance: &Chance, shape: &Shape) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..shape.machines).collect();
+    for index in (1..all.len()).rev() {
+        all.swap(index, chance.index(index + 1));
+    }
+    all.truncate(shape.machines.div_ceil(2).max(2));
+    all.sort_unstable();
+    all
+}

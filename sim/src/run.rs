@@ -1,0 +1,187 @@
+//! A run: the loop that takes the earliest of everything that is to happen.
+//!
+//! Owns the order: the world's events by their moment, then the nodes' deadlines by their number. There is no quantum: the world
+//! stands where something happens, and nowhere else.
+
+use std::sync::Arc;
+
+use muster_common::probe;
+
+use crate::calm;
+use crate::coverage::Coverage;
+use crate::events::Event;
+use crate::invariants::Violation;
+use crate::moment::Micros;
+use crate::plan::Plan;
+use crate::trace::Trace;
+use crate::world::World;
+
+/// Events of a run after which it is clear that it does not come to rest.
+const RESTLESS: u64 = 50_000_000;
+
+/// The outcome of a run.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// The first moment's violations; the run ends with them.
+    pub violations: Vec<Violation>,
+    /// The trace.
+    pub trace: Trace,
+    /// The time that has passed in the world.
+    pub lasted: Micros,
+    /// The counts of what came.
+    pub coverage: Coverage,
+    /// The number of times that the planted fault was passed.
+    pub planted_hits: u64,
+}
+
+/// Runs a plan to its end, or to its first violation.
+pub fn run_plan(plan: &Plan, keeps_lines: bool) -> RunOutcome {
+    // What an earlier run of this thread has left.
+    probe::take_reached();
+    probe::take_planted_hits();
+    let plan = Arc::new(plan.clone());
+    let end = plan.shape.calm_from + calm::settling_time(plan.shape.ttl_seconds);
+    let mut world = World::new(Arc::clone(&plan), keeps_lines);
+    while world.violations.is_empty() && world.step_until(end) {}
+    world.now = world.now.max(end.min(world.now + end));
+    if world.violations.is_empty() {
+        world.facts.now = world.now;
+        let found = calm::check_calm(&world.facts, &world.machines, &plan.shape);
+        world.report(found);
+    }
+    let mut coverage = std::mem::take(&mut world.coverage);
+    coverage.branches = probe::take_reached();
+    RunOutcome {
+        violations: std::mem::take(&mut world.violations),
+        trace: std::mem::replace(&mut world.trace, Trace::new(false)),
+        lasted: world.now,
+        coverage,
+        planted_hits: probe::take_planted_hits(),
+    }
+}
+
+impl World {
+    /// Does what comes next. False when nothing comes before the end.
+    fn step_until(&mut self, end: Micros) -> bool {
+        let mut next = self.queue.next_at().map(|at| (at, None));
+        for (number, machine) in self.machines.iter().enumerate() {
+            if let Some(at) = machine.next_deadline()
+                && next.is_none_or(|(earliest, _)| at < earliest)
+            {
+                next = Some((at, Some(number)));
+            }
+        }
+        if let Some(at) = self.desk.next_deadline()
+            && next.is_none_or(|(earliest, _)| at < earliest)
+        {
+            next = Some((at, Some(self.machines.len())));
+        }
+        let Some((at, node)) = next else { return false };
+        if at >= end || self.trace.count_events() > RESTLESS {
+            self.now = end;
+            return false;
+        }
+        // A deadline may be in the past, as that of a daemon that was paused.
+        self.now = self.now.max(at);
+        self.facts.now = self.now;
+        match node {
+            Some(node) => self.run_node(node),
+            None => {
+                if let Some((_, event)) = self.queue.pop() {
+                    self.happen(event);
+                }
+            }
+        }
+        true
+    }
+
+    fn run_node(&mut self, node: usize) {
+        let now = self.now;
+        let Some(machine) = self.machines.get_mut(node) else {
+            let requests = self.desk.run_users(now);
+            self.send_requests(node, requests);
+            return self.take_user_answers();
+        };
+        match machine.run_daemon(now) {
+            Ok(requests) => {
+                let ended = machine.daemon_has_ended();
+                self.send_requests(node, requests);
+                if ended {
+                    self.daemon_ended(node);
+                    self.note_conditions();
+                }
+            }
+            Err(panic) => {
+                let name = machine.machine_name();
+                self.report(vec![(
+                    "daemon-panicked",
+                    format!("{name}'s daemon panicked: {panic}"),
+                )]);
+            }
+        }
+    }
+
+    fn take_user_answers(&mut self) {
+        for given in self.desk.take_answers() {
+            let asked = self.asked_at.get(given.request).copied().unwrap_or_default();
+            let text = format!("{:?}", given.answer);
+            self.trace.note(self.now, format_args!("user is told of {}: {text}", given.unit));
+            let promise = self.facts.promises.entry(given.unit.clone()).or_default();
+            promise.conclude(given.request, asked, self.now, given.answer);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::CallArrives { node, call, reply } => self.call_arrives(node, call, reply),
+            Event::AnswerArrives { reply, result } => {
+                // Whoever asked may have given up.
+                let _ = reply.send(result);
+            }
+            Event::WatchArrives { watch } => self.open_watch(watch),
+            Event::WatchTells { watch, line, event } => self.watch_tells(watch, line, event),
+            Event::WatchSilent { watch, line } => self.watch_silent(watch, line),
+            Event::LeasesDue => self.end_leases(),
+            Event::UnitCall { machine, boot, call, reply } => {
+                self.unit_call(machine, boot, call, reply);
+            }
+            Event::JobDue { machine, boot, job } => {
+                let now = self.now;
+                if let Some(found) = self.machines.get_mut(machine).filter(|m| m.boots == boot) {
+                    let wall = found.clock.wall_at(now);
+                    found.units.continue_job(wall, job);
+                }
+                self.take_host_output(machine);
+            }
+            Event::FaultBegins(index) => {
+                self.begin_fault(index);
+                self.note_conditions();
+            }
+            Event::FaultEnds(index) => {
+                self.end_fault(index);
+                self.note_conditions();
+            }
+            Event::UserAsks(index) => self.user_asks(index),
+            Event::MachineBoots(machine) => self.boot_machine(machine),
+            Event::DaemonStarts(machine) => {
+                self.start_daemon(machine);
+                self.note_conditions();
+            }
+            Event::CalmBegins => self.network.calm_down(),
+        }
+    }
+
+    fn user_asks(&mut self, index: usize) {
+        let plan = Arc::clone(&self.plan);
+        let Some(planned) = plan.requests.get(index) else { return };
+        let request = &planned.request;
+        self.trace.note(self.now, format_args!("user asks {request:?}"));
+        *self.coverage.requests.entry(request.kind()).or_default() += 1;
+        if let Some(at) = self.asked_at.get_mut(index) {
+            *at = self.now;
+        }
+        if let Some(unit) = self.desk.make_request(index, request, &plan.shape) {
+            self.facts.promises.entry(unit).or_default().begin(index);
+        }
+    }
+}
