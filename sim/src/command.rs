@@ -85,7 +85,7 @@ fn find_planted(name: &str) -> Result<&'static PlantedFault, ExitCode> {
 }
 
 fn run_seed(seed: u64, traces: bool, with: Option<&PlantedFault>) -> ExitCode {
-    probe::plant(with.map(|fault| fault.name));
+    probe::plant_fault(with.map(|fault| fault.name));
     let plan = Plan::for_seed(seed);
     let outcome = run_plan(&plan, true);
     if traces {
@@ -113,7 +113,7 @@ fn summary_line(seed: u64, plan: &Plan, outcome: &RunOutcome) -> String {
 }
 
 fn keep_seed(seed: u64, with: Option<&PlantedFault>) -> ExitCode {
-    probe::plant(with.map(|fault| fault.name));
+    probe::plant_fault(with.map(|fault| fault.name));
     let plan = Plan::for_seed(seed);
     let outcome = run_plan(&plan, false);
     let Some(violation) = outcome.violations.first() else {
@@ -145,12 +145,12 @@ fn run_planted(name: &str, first: u64) -> ExitCode {
     for fault in PLANTED.iter().filter(|fault| name.is_empty() || fault.name == name) {
         let mut hits = 0;
         let found = (first..first + fault.budget).find_map(|seed| {
-            probe::plant(Some(fault.name));
+            probe::plant_fault(Some(fault.name));
             let outcome = run_plan(&Plan::for_seed(seed), false);
             hits += outcome.planted_hits;
             Some((seed, outcome.violations.into_iter().next()?))
         });
-        probe::plant(None);
+        probe::plant_fault(None);
         match found {
             Some((seed, violation)) => {
                 println!("{}: seed {seed}, {}: {}", fault.name, violation.word, violation.text);
@@ -192,7 +192,7 @@ fn run_seeds(arguments: &SimArguments, with: Option<&PlantedFault>) -> ExitCode 
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                probe::plant(with.map(|fault| fault.name));
+                probe::plant_fault(with.map(|fault| fault.name));
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let late = until.is_some_and(|until| Instant::now() >= until);
