@@ -38,7 +38,7 @@ pub use invariants::Violation;
 pub use keep::{KeptRun, keep_run, kept_runs};
 pub use moment::Micros;
 pub use plan::Plan;
-pub use planted::{PLANTED, PlantedFault};
+pub use planted::{BRANCHES, PLANTED, PlantedFault};
 pub use run::{RunOutcome, run_plan};
 pub use shrink::shrink_plan;
 pub use story::tell_story;

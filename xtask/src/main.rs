@@ -1,4 +1,4 @@
-//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `chaos`, `lab`, `dist`, `man`.
+//! Set-up and everyday commands: `cargo xtask test`, `check`, `demo`, `bench`, `chaos`, `sim`, `lab`, `dist`, `man`.
 //!
 //! Runs before anything is installed, so it builds with nothing but a Rust toolchain: it never depends, even indirectly, on a
 //! crate that needs protoc or a system library. It installs what is missing and calls cargo, the lab and the programs
@@ -13,6 +13,7 @@ mod dist;
 mod install;
 mod lab;
 mod shell;
+mod sim;
 mod story;
 mod test;
 mod vagrant;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::BenchArguments),
     /// The three hosts under faults that a seed chooses, checked from outside.
     Chaos(chaos::ChaosArguments),
+    /// Run the daemons' own loops in a world that fails by a seed, and look for what must never happen.
+    Sim(sim::SimCommandLine),
     /// Make what users install: the Debian package and the static tarball.
     Dist(dist::DistArguments),
     /// Make the manual pages.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run_demo(&arguments),
         Command::Bench(arguments) => bench::run_bench(&arguments),
         Command::Chaos(arguments) => chaos::run_chaos(&arguments),
+        Command::Sim(arguments) => sim::run_simulator(&arguments),
         Command::Dist(arguments) => dist::make_dist(&arguments),
         Command::Man(arguments) => dist::man::make_man_pages(&arguments),
         Command::Lab(arguments) => lab::run_lab(&arguments),

@@ -18,4 +18,4 @@ pub struct PlantedFault {
 pub const PLANTED: &[PlantedFault] = &[];
 
 /// The branches of the product that are counted.
-pub(crate) const BRANCHES: &[&str] = &[];
+pub const BRANCHES: &[&str] = &[];

@@ -9,6 +9,7 @@
 mod checkout;
 mod circles;
 mod docs;
+mod features;
 mod functions;
 mod loops;
 mod modules;

@@ -1,0 +1,64 @@
+//! The table of planted faults and of marked branches says what the code says.
+
+#![allow(clippy::unwrap_used, reason = "a checkout that cannot be read is a failure")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use muster_sim::{BRANCHES, PLANTED};
+
+/// The crates of the product.
+const CRATES: [&str; 6] = ["common", "engine", "store", "runtime", "client", "agent"];
+
+/// The names in the calls of a function of the probe, anywhere in the product; one that is there twice, twice.
+fn names_in_code(function: &str) -> Vec<String> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut names = Vec::new();
+    for package in CRATES {
+        for path in rust_files(&top.join(package).join("src")) {
+            // The probe's own tests.
+            if path.ends_with("common/src/probe.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for (_, rest) in text.match_indices(function).map(|(at, _)| text.split_at(at)) {
+                let argument = rest.strip_prefix(function).unwrap().trim_start();
+                if let Some((name, _)) =
+                    argument.strip_prefix('"').and_then(|argument| argument.split_once('"'))
+                {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn every_planted_fault_is_once_in_the_code_and_once_in_the_table() {
+    let mut table: Vec<String> = PLANTED.iter().map(|fault| fault.name.to_owned()).collect();
+    table.sort();
+    assert_eq!(names_in_code("is_planted("), table);
+}
+
+#[test]
+fn every_marked_branch_is_in_the_table() {
+    let code: BTreeSet<String> = names_in_code("reached(").into_iter().collect();
+    let table: BTreeSet<String> = BRANCHES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(code, table);
+}
