@@ -163,7 +163,9 @@ fn check_running(
     let runs = is.active == ActiveState::Active
         && is.running == Some(place.file)
         && is.generation == place.generation;
-    let has_ended = is.ended && is.generation <= place.generation;
+    // A job that was begun is not begun again, whatever has become of it.
+    let is_done = unit.as_str().starts_with("job") && facts.was_started(unit, place.generation);
+    let has_ended = is_done || is.ended && is.generation <= place.generation;
     if place.desired == DesiredState::Launched && !runs && !has_ended {
         let text = format!("{name} does not run {unit}: {is:?} of {place:?}");
         found.push(("not-running", text));

@@ -151,18 +151,15 @@ fn run_planted(name: &str, first: u64) -> ExitCode {
             Some((seed, outcome.violations.into_iter().next()?))
         });
         probe::plant_fault(None);
-        match found {
-            Some((seed, violation)) => {
-                println!("{}: seed {seed}, {}: {}", fault.name, violation.word, violation.text);
-            }
-            None => {
-                missed += 1;
-                println!(
-                    "{}: NOT FOUND in {} seeds ({hits} times passed); it leaves out {}",
-                    fault.name, fault.budget, fault.leaves_out
-                );
-            }
+        if let Some((seed, violation)) = found {
+            println!("{}: seed {seed}, {}: {}", fault.name, violation.word, violation.text);
+            continue;
         }
+        missed += 1;
+        println!(
+            "{}: NOT FOUND in {} seeds ({hits} times passed); it leaves out {}",
+            fault.name, fault.budget, fault.leaves_out
+        );
     }
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -83,4 +83,6 @@ pub(crate) enum Event {
     DaemonStarts(usize),
     /// From now on nothing goes wrong.
     CalmBegins,
+    /// The world looks for what is late.
+    LookAround,
 }

@@ -46,6 +46,8 @@ pub(crate) struct Facts {
     pub(crate) last_outage: Option<(Micros, Micros)>,
     /// Machines that were cut off together, from when to when.
     pub(crate) cut_together: Vec<(BTreeSet<String>, Micros, Micros)>,
+    /// Starts, by unit, the revision that made its record, and generation.
+    starts: BTreeMap<(UnitName, u64, u64), u64>,
     /// The last moment at which a machine was cordoned.
     cordoned_at: BTreeMap<String, Micros>,
 }
@@ -59,6 +61,12 @@ pub(crate) struct Condition {
     pub(crate) since: Micros,
     /// The moment of the last boot.
     pub(crate) booted: Micros,
+    /// True from when it has said goodbye until it is well again.
+    pub(crate) has_left: bool,
+    /// True if nothing of it reaches the store: no daemon, one that stands still, or a line that is cut.
+    pub(crate) is_silent: bool,
+    /// Since when its line has been cut both ways while its daemon ran.
+    pub(crate) cut_since: Option<Micros>,
 }
 
 /// What a user was promised of a unit.
@@ -197,6 +205,12 @@ impl Facts {
         place.as_ref().filter(|_| *since + window < self.now)
     }
 
+    /// True if nothing has been wrong with any machine or with the store for a time, and no machine is cordoned.
+    pub(crate) fn is_calm_for(&self, time: Micros) -> bool {
+        let well = |condition: &Condition| condition.is_well && condition.since + time <= self.now;
+        self.store_sound_for(time) && self.machines.values().all(well) && !self.any_cordon()
+    }
+
     /// True if the store has been sound for a time.
     pub(crate) fn store_sound_for(&self, time: Micros) -> bool {
         self.store_sound_since.is_some_and(|since| since + time <= self.now)
@@ -206,6 +220,7 @@ impl Facts {
     pub(crate) fn set_condition(&mut self, machine: &str, is_well: bool) {
         let condition = self.machines.entry(machine.to_owned()).or_default();
         if condition.is_well != is_well {
+            condition.has_left &= !is_well;
             condition.is_well = is_well;
             condition.since = self.now;
         }
@@ -218,6 +233,37 @@ impl Facts {
         }
     }
 
+    /// A machine says goodbye.
+    pub(crate) fn note_farewell(&mut self, machine: &str) {
+        self.machines.entry(machine.to_owned()).or_default().has_left = true;
+    }
+
+    /// Machines are cut off together: half of those that are registered, and two at least, or it counts for nothing.
+    pub(crate) fn note_mass(&mut self, machines: &[String], until: Micros) {
+        let registered = |machine: &&String| self.record(&format!("machine/{machine}")).is_some();
+        let cut: BTreeSet<String> = machines.iter().filter(registered).cloned().collect();
+        let all = self.machines.keys().filter(registered).count();
+        if cut.len() >= 2 && cut.len() * 2 >= all {
+            self.cut_together.push((cut, self.now, until));
+        }
+    }
+
+    /// A unit is started. Returns how often it was at this generation, since its record was made.
+    pub(crate) fn count_start(&mut self, unit: &UnitName, generation: u64) -> u64 {
+        let created =
+            self.record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
+        let count = self.starts.entry((unit.clone(), created, generation)).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// True if a unit was started at a generation, since its record was made.
+    pub(crate) fn was_started(&self, unit: &UnitName, generation: u64) -> bool {
+        let created =
+            self.record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
+        self.starts.contains_key(&(unit.clone(), created, generation))
+    }
+
     /// Sets whether the store is sound.
     pub(crate) fn set_store_sound(&mut self, sound: bool, outage_began: &mut Option<Micros>) {
         if sound && self.store_sound_since.is_none() {
@@ -228,6 +274,19 @@ impl Facts {
         } else if !sound && self.store_sound_since.take().is_some() {
             *outage_began = Some(self.now);
         }
+    }
+
+    /// Sets whether nothing of a machine reaches the store, and whether its daemon knows nothing of the store.
+    pub(crate) fn set_silence(&mut self, machine: &str, is_silent: bool, is_cut: bool) {
+        let now = self.now;
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        condition.is_silent = is_silent;
+        condition.cut_since = condition.cut_since.or(Some(now)).filter(|_| is_cut);
+    }
+
+    /// True if any machine is cordoned, or was a short time ago.
+    pub(crate) fn any_cordon(&self) -> bool {
+        self.machines.keys().any(|machine| self.was_cordoned(machine))
     }
 
     /// True if a machine was cordoned a short time ago, or is.

@@ -7,7 +7,7 @@ use muster_engine::machine::observation::RunnerEvent;
 use crate::events::Event;
 use crate::machine::AfterEnd;
 use crate::moment::Micros;
-use crate::network::LinkFault;
+use crate::network::{LinkFault, Way};
 use crate::plan::faults::Fault;
 use crate::plan::shape::Shape;
 use crate::world::World;
@@ -39,8 +39,9 @@ impl World {
                 for machine in machines {
                     self.cut_link(*machine, &[LinkFault::CutToStore, LinkFault::CutFromStore]);
                 }
-                let names = machines.iter().map(|machine| Shape::machine_name(*machine)).collect();
-                self.facts.cut_together.push((names, self.now, self.now + lasts));
+                let names: Vec<String> =
+                    machines.iter().map(|machine| Shape::machine_name(*machine)).collect();
+                self.facts.note_mass(&names, self.now + lasts);
                 false
             }
             Fault::Lag(machine) => {
@@ -164,7 +165,12 @@ impl World {
             let well = machine.daemon_runs()
                 && !machine.power.goes_down()
                 && self.network.is_sound(number);
-            self.facts.set_condition(&machine.machine_name(), well);
+            let name = machine.machine_name();
+            self.facts.set_condition(&name, well);
+            let to_store = self.network.is_cut(number, Way::ToStore);
+            let cut = to_store && self.network.is_cut(number, Way::FromStore);
+            let silent = !machine.daemon_runs() || to_store;
+            self.facts.set_silence(&name, silent, cut && machine.daemon_runs());
         }
         let sound = self.store.takes_writes();
         self.facts.set_store_sound(sound, &mut self.outage_began);
@@ -226,6 +232,7 @@ impl World {
         daemon.begin_shutdown(then);
         if matches!(then, AfterEnd::GoDown(_)) {
             found.power.begin_stopping();
+            self.facts.note_farewell(&found.machine_name());
         }
     }
 

@@ -10,7 +10,7 @@ use muster_common::probe;
 use crate::calm;
 use crate::coverage::Coverage;
 use crate::events::Event;
-use crate::invariants::Violation;
+use crate::invariants::{Violation, delays};
 use crate::moment::Micros;
 use crate::plan::Plan;
 use crate::trace::Trace;
@@ -41,7 +41,7 @@ pub fn run_plan(plan: &Plan, keeps_lines: bool) -> RunOutcome {
     probe::take_planted_hits();
     let plan = Arc::new(plan.clone());
     let end = plan.shape.calm_from + calm::settling_time(plan.shape.ttl_seconds);
-    let mut world = World::new(Arc::clone(&plan), keeps_lines);
+    let mut world = World::new(&plan, keeps_lines);
     while world.violations.is_empty() && world.step_until(end) {}
     world.now = world.now.max(end.min(world.now + end));
     if world.violations.is_empty() {
@@ -168,7 +168,33 @@ impl World {
                 self.note_conditions();
             }
             Event::CalmBegins => self.network.calm_down(),
+            Event::LookAround => self.look_around(),
         }
+    }
+
+    /// Looks for what is late.
+    fn look_around(&mut self) {
+        self.queue.push(self.now + delays::LOOK_INTERVAL, Event::LookAround);
+        let mut found = delays::check_lost(&self.facts, self.ttl);
+        for machine in &self.machines {
+            let name = machine.machine_name();
+            let condition = self.facts.machines.get(&name);
+            let cut_since = condition.and_then(|condition| condition.cut_since);
+            if let (Some(since), Some(daemon)) = (cut_since, &machine.daemon) {
+                let store_ok = daemon.health.status().store.ok;
+                found.extend(delays::check_health(&name, self.now - since, store_ok));
+            }
+        }
+        // A machine that was lost has come back, and whoever leads has had the time to see it.
+        let calm = self.ttl + self.ttl + Micros::from_secs(20);
+        let lines = self.machines.iter().all(|machine| machine.broken_lines == 0);
+        if lines && self.facts.is_calm_for(calm) {
+            let lacks = calm::check_calm(&self.facts, &self.machines, &self.plan.shape);
+            found.extend(self.lacks.note_lacks(self.now, &lacks));
+        } else {
+            self.lacks.clear();
+        }
+        self.report(found);
     }
 
     fn user_asks(&mut self, index: usize) {
@@ -181,6 +207,7 @@ impl World {
             *at = self.now;
         }
         if let Some(unit) = self.desk.make_request(index, request, &plan.shape) {
+            self.lacks.forget_unit(unit.as_str());
             self.facts.promises.entry(unit).or_default().begin(index);
         }
     }

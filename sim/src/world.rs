@@ -3,16 +3,20 @@
 //! Owns the carrying of messages between nodes, store and systemd, and the checks on them. Faults are [`crate::mishaps`]' business,
 //! the order of events [`crate::run`]'s.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster_common::seed::Seed;
+use muster_common::state::ActiveState;
+use muster_common::unit::UnitName;
 use muster_store::{CommitOutcome, KeyChange, StoreError, WatchEvent};
 
 use crate::coverage::Coverage;
 use crate::desk::Desk;
 use crate::events::{Event, StoreReply};
 use crate::facts::Facts;
-use crate::invariants::{Findings, Violation, guards, moves, places, promises, steps};
+use crate::invariants::delays::{self, Lacks};
+use crate::invariants::{Findings, Violation, guards, moves, places, promises, steps, twice};
 use crate::machine::Machine;
 use crate::moment::Micros;
 use crate::network::{Network, Way};
@@ -48,14 +52,16 @@ pub(crate) struct World {
     /// When requests of units were made, by their number.
     pub(crate) asked_at: Vec<Micros>,
     pub(crate) outage_began: Option<Micros>,
+    /// What lacks while all is calm.
+    pub(crate) lacks: Lacks,
     next_lease_check: Option<Micros>,
     bus_free_at: Vec<Micros>,
-    ttl: Micros,
+    pub(crate) ttl: Micros,
 }
 
 impl World {
     /// The world before anything has happened.
-    pub(crate) fn new(plan: Arc<Plan>, keeps_lines: bool) -> Self {
+    pub(crate) fn new(plan: &Arc<Plan>, keeps_lines: bool) -> Self {
         let seed = Seed(plan.seed);
         let shape = &plan.shape;
         let machines: Vec<Machine> =
@@ -74,11 +80,12 @@ impl World {
             waiting_calls: Vec::new(),
             asked_at: vec![Micros::ZERO; plan.requests.len()],
             outage_began: None,
+            lacks: Lacks::default(),
             next_lease_check: None,
             bus_free_at: vec![Micros::ZERO; shape.machines],
             ttl: Micros::from_secs(shape.ttl_seconds),
             machines,
-            plan: Arc::clone(&plan),
+            plan: Arc::clone(plan),
         };
         for machine in 0..world.machines.len() {
             let at = world.network.draw_delay(machine, Micros::ZERO, Micros::from_secs(1));
@@ -91,6 +98,7 @@ impl World {
             world.queue.push(request.at, Event::UserAsks(index));
         }
         world.queue.push(shape.calm_from, Event::CalmBegins);
+        world.queue.push(delays::LOOK_INTERVAL, Event::LookAround);
         world
     }
 
@@ -306,7 +314,9 @@ impl World {
         let found = match &call {
             RunnerCall::Start { unit, generation } | RunnerCall::Restart { unit, generation } => {
                 let is = machine.units.units().get(unit);
-                steps::check_start(&self.facts, &name, unit, *generation, is)
+                let mut found = steps::check_start(&self.facts, &name, unit, *generation, is);
+                found.extend(steps::check_job(&mut self.facts, unit, *generation));
+                found
             }
             RunnerCall::Stop(unit) if !goes_down => {
                 let is = machine.units.units().get(unit);
@@ -331,10 +341,14 @@ impl World {
         for (after, job) in output.due {
             self.queue.push(self.now + after, Event::JobDue { machine: number, boot, job });
         }
+        let name = machine.machine_name();
+        let mut started = Vec::new();
         for unit in output.changed {
             if let Some(is) = machine.units.units().get(&unit) {
-                let name = machine.machine_name();
                 self.trace.note(self.now, format_args!("{name} {unit} is {}", is.active));
+                if is.active == ActiveState::Activating {
+                    started.push(unit);
+                }
             }
         }
         let connected = machine.daemon.as_ref().filter(|_| machine.broken_lines == 0);
@@ -348,6 +362,19 @@ impl World {
             // Nobody may wait for it any more.
             let _ = reply.send(result);
         }
+        for unit in started {
+            self.check_twice(&name, &unit);
+        }
+    }
+
+    fn check_twice(&mut self, machine: &str, unit: &UnitName) {
+        let mut up = BTreeMap::new();
+        for other in self.machines.iter().filter(|other| other.machine_name() != machine) {
+            let is = other.units.units().get(unit).filter(|is| !is.active.is_down());
+            up.extend(is.map(|is| (other.machine_name(), is.active.to_string())));
+        }
+        let found = twice::check_single(&self.facts, machine, unit, &up);
+        self.report(found);
     }
 }
 

@@ -3,11 +3,13 @@
 //! Owns the words for violations; each file has the checks of one kind. They look at facts and at what somebody is about to do,
 //! and change nothing.
 
+pub(crate) mod delays;
 pub(crate) mod guards;
 pub(crate) mod moves;
 pub(crate) mod places;
 pub(crate) mod promises;
 pub(crate) mod steps;
+pub(crate) mod twice;
 
 use crate::moment::Micros;
 

@@ -39,7 +39,7 @@ pub(crate) fn check_moves(facts: &Facts, changes: &[KeyChange], ttl: Micros) -> 
 }
 
 fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str, String)> {
-    if facts.was_cordoned(machine) {
+    if facts.was_cordoned(machine) || facts.machines.get(machine)?.has_left {
         return None;
     }
     let together = facts.cut_together.iter().find(|(machines, from, to)| {

@@ -24,6 +24,16 @@ pub(crate) fn check_stop(
     Findings::new()
 }
 
+/// Checks that a job is begun once.
+pub(crate) fn check_job(facts: &mut Facts, unit: &UnitName, generation: u64) -> Findings {
+    let times = facts.count_start(unit, generation);
+    if times > 1 && unit.as_str().starts_with("job") {
+        let text = format!("{unit} is begun {times} times at generation {generation}");
+        return vec![("job-begun-twice", text)];
+    }
+    Findings::new()
+}
+
 /// Checks a start, or a restart, that a daemon asks for.
 pub(crate) fn check_start(
     facts: &Facts,

@@ -129,7 +129,7 @@ impl FaultMix {
         }
         Self {
             urn,
-            pause: Micros::from_secs(chance.pick(12, &[4, 12, 40])),
+            pause: Micros::from_secs(chance.pick(12, &[4, 12, 40, 100])),
             hasty_per_mille: chance.pick(0, &[50, 300]),
         }
     }

@@ -1,0 +1,39 @@
+//! What may not run twice does not, as far as its machines can help it.
+
+use std::collections::BTreeMap;
+
+use muster_common::unit::UnitName;
+
+use super::Findings;
+use crate::facts::Facts;
+
+/// Checks a unit that is about to run on a machine. `up` are the other machines on which something of it is left.
+pub(crate) fn check_single(
+    facts: &Facts,
+    machine: &str,
+    unit: &UnitName,
+    up: &BTreeMap<String, String>,
+) -> Findings {
+    let name = unit.as_str();
+    if !["single", "keeper", "job"].iter().any(|kind| name.starts_with(kind)) {
+        return Findings::new();
+    }
+    let helped = |other: &&String| {
+        facts.machines.get(*other).is_some_and(|condition| condition.is_well || condition.has_left)
+    };
+    let others: Vec<&String> = up.keys().filter(helped).collect();
+    if others.is_empty() || !facts.store_sound_for(crate::moment::Micros::from_secs(30)) {
+        return Findings::new();
+    }
+    let long = crate::moment::Micros::from_secs(30);
+    let calm = others.iter().all(|other| {
+        facts
+            .machines
+            .get(*other)
+            .is_some_and(|condition| condition.has_left || condition.since + long <= facts.now)
+    });
+    if !calm {
+        return Findings::new();
+    }
+    vec![("runs-twice", format!("{unit} runs on {machine} while it runs on {others:?}"))]
+}
