@@ -154,7 +154,12 @@ fn check_running(
         }
         return;
     };
+    // A job that was begun is not begun again, whatever has become of it.
+    let is_done = unit.as_str().starts_with("job") && facts.was_started(unit, place.generation);
     let Some(is) = is else {
+        if is_done {
+            return;
+        }
         return found.push(("not-there", format!("{name} has nothing of {unit}")));
     };
     if is.file != Some(place.file) {
@@ -163,8 +168,6 @@ fn check_running(
     let runs = is.active == ActiveState::Active
         && is.running == Some(place.file)
         && is.generation == place.generation;
-    // A job that was begun is not begun again, whatever has become of it.
-    let is_done = unit.as_str().starts_with("job") && facts.was_started(unit, place.generation);
     let has_ended = is_done || is.ended && is.generation <= place.generation;
     if place.desired == DesiredState::Launched && !runs && !has_ended {
         let text = format!("{name} does not run {unit}: {is:?} of {place:?}");
@@ -173,8 +176,11 @@ fn check_running(
     if place.desired == DesiredState::Loaded && !is.active.is_down() {
         found.push(("runs-unwanted", format!("{name} runs {unit}, which is to be loaded only")));
     }
-    let told = state
-        .is_some_and(|state| state.active == is.active && state.generation == place.generation);
+    // What a start that is under way carries out is told when it has ended.
+    let settled = is.active.is_settled();
+    let told = state.is_some_and(|state| {
+        state.active == is.active && (!settled || state.generation == place.generation)
+    });
     if !told {
         let text = format!("{name} says of {unit}, which is {}, something else", is.active);
         found.push(("state-stale", text));

@@ -265,14 +265,16 @@ impl Facts {
     }
 
     /// Sets whether the store is sound.
-    pub(crate) fn set_store_sound(&mut self, sound: bool, outage_began: &mut Option<Micros>) {
-        if sound && self.store_sound_since.is_none() {
-            self.store_sound_since = Some(self.now);
-            if let Some(began) = outage_began.take() {
-                self.last_outage = Some((began, self.now));
-            }
-        } else if !sound && self.store_sound_since.take().is_some() {
-            *outage_began = Some(self.now);
+    pub(crate) fn set_store_sound(&mut self, sound: bool) {
+        self.store_sound_since = self.store_sound_since.or(Some(self.now)).filter(|_| sound);
+    }
+
+    /// Sets whether the store is there.
+    pub(crate) fn set_store_there(&mut self, is_there: bool, outage_began: &mut Option<Micros>) {
+        if !is_there {
+            outage_began.get_or_insert(self.now);
+        } else if let Some(began) = outage_began.take() {
+            self.last_outage = Some((began, self.now));
         }
     }
 

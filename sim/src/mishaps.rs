@@ -172,8 +172,8 @@ impl World {
             let silent = !machine.daemon_runs() || to_store;
             self.facts.set_silence(&name, silent, cut && machine.daemon_runs());
         }
-        let sound = self.store.takes_writes();
-        self.facts.set_store_sound(sound, &mut self.outage_began);
+        self.facts.set_store_sound(self.store.takes_writes());
+        self.facts.set_store_there(self.store.is_there(), &mut self.outage_began);
     }
 
     fn cut_link(&mut self, machine: usize, faults: &[LinkFault]) {

@@ -13,6 +13,7 @@ use crate::events::Event;
 use crate::invariants::{Violation, delays};
 use crate::moment::Micros;
 use crate::plan::Plan;
+use crate::plan::users::UserRequest;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -205,6 +206,10 @@ impl World {
         *self.coverage.requests.entry(request.kind()).or_default() += 1;
         if let Some(at) = self.asked_at.get_mut(index) {
             *at = self.now;
+        }
+        if *request == UserRequest::Unfreeze {
+            // A person says that what vanished together may move.
+            self.facts.cut_together.clear();
         }
         if let Some(unit) = self.desk.make_request(index, request, &plan.shape) {
             self.lacks.forget_unit(unit.as_str());

@@ -98,8 +98,8 @@ pub(crate) fn check_lost(facts: &Facts, ttl: Micros) -> Findings {
     let mut found = Findings::new();
     for (unit, homes) in facts.current_places() {
         let name = unit.as_str();
-        // What keeps data stays, what conflicts may have no other place, and what is everywhere goes nowhere.
-        let moves = name.starts_with("plain") || name.starts_with("job");
+        // What keeps data stays, as does a job that was begun; what conflicts may have no other place.
+        let moves = name.starts_with("plain");
         if moves && homes.contains_key(*gone) && !facts.any_cordon() {
             found.push(("moved-late", format!("{unit} is still placed on {gone}, which is gone")));
         }
