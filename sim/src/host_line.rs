@@ -12,7 +12,7 @@ use muster_engine::machine::observation::UnitObservation;
 use muster_engine::reboot::phase::Inhibitor;
 use musterd::host::power::{HostError, HostPower};
 use musterd::runner::{Runner, RunnerError, StartOutcome};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::wire::{Outbox, Outgoing, RunnerAnswer, RunnerCall, RunnerResult};
 
@@ -97,7 +97,7 @@ impl Runner for RunnerLine {
 pub(crate) struct PowerLine {
     boot: String,
     up_millis: Arc<AtomicU64>,
-    is_stopping: Arc<AtomicBool>,
+    is_stopping: Arc<watch::Sender<bool>>,
     wants_reboot: Arc<AtomicBool>,
 }
 
@@ -107,19 +107,19 @@ impl PowerLine {
         Self {
             boot,
             up_millis: Arc::default(),
-            is_stopping: Arc::default(),
+            is_stopping: Arc::new(watch::Sender::new(false)),
             wants_reboot: Arc::default(),
         }
     }
 
     /// The machine goes down from now on.
     pub(crate) fn begin_stopping(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
+        self.is_stopping.send_replace(true);
     }
 
     /// True if the machine goes down.
     pub(crate) fn goes_down(&self) -> bool {
-        self.is_stopping.load(Ordering::Relaxed)
+        *self.is_stopping.borrow()
     }
 
     /// Sets the time since the boot.
@@ -148,6 +148,13 @@ impl HostPower for PowerLine {
 
     async fn is_stopping(&self) -> bool {
         self.goes_down()
+    }
+
+    async fn wait_for_shutdown(&self, known: bool) -> bool {
+        let mut stopping = self.is_stopping.subscribe();
+        // The sender is ours, so this cannot fail.
+        let told = stopping.wait_for(|stops| *stops != known).await;
+        told.is_ok_and(|stops| *stops)
     }
 
     async fn tell_users(&self, _: &str) -> Result<(), HostError> {
