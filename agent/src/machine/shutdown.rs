@@ -55,7 +55,7 @@ pub(crate) async fn give_up_if_leaving(
     // It is for this stop only.
     if disk.remove(mark).is_ok() {
         tracing::info!("Muster leaves this machine: giving up its units");
-    } else if host.is_stopping().await {
+    } else if host.is_stopping().await || is_planted("stop-taken-for-shutdown") {
         tracing::info!("the host is shutting down: giving up its units");
     } else {
         if let Some(presence) = &presence {

@@ -32,6 +32,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use muster_common::probe::is_planted;
 use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitName};
 
@@ -237,7 +238,12 @@ pub fn next_steps(
 fn steps_to_leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
     let mut steps = Vec::new();
     // A unit of the host's that has taken the name is not ours to stop; our file goes all the same.
-    if (seen.is_up() || owned.starting) && !seen.foreign {
+    let up = if is_planted("only-active-is-up") {
+        seen.active.is_up()
+    } else {
+        seen.is_up() || owned.starting
+    };
+    if up && !seen.foreign {
         steps.extend([Step::Stop, Step::AwaitEmpty]);
     }
     if owned.enabled {
@@ -303,11 +309,12 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
         steps.push(Step::Load);
     }
     if desired == DesiredState::Launched {
-        let again = !settled && owned.desired == DesiredState::Launched;
+        let again = (!settled || is_planted("settled-unit-restarted"))
+            && owned.desired == DesiredState::Launched;
         let under_way = owned.starting && owned.desired == DesiredState::Launched;
         if (seen.is_running() || under_way) && (changed || again) {
             steps.push(Step::Restart { generation });
-        } else if !settled && !seen.is_running() {
+        } else if (!settled || is_planted("ended-unit-started")) && !seen.is_running() {
             steps.push(Step::Start { generation });
         }
     }

@@ -374,6 +374,9 @@ impl Registrar {
                 let request = RegistrarRequest::FindRecord;
                 effects.push(RegistrarEffect::Ask { request, within: RETRY });
             }
+            RegistrarAnswer::LeaseGone if is_planted("lost-lease-unnoticed") => {
+                tenure.renew_at = now + RETRY;
+            }
             RegistrarAnswer::LeaseGone => {
                 effects.push(RegistrarEffect::LogLeaseGone(tenure.lease.id));
                 self.contact = None;

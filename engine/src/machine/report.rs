@@ -151,6 +151,7 @@ impl StateReport {
             return;
         }
         self.awaited = None;
+        let taken = taken || is_planted("failed-publication-counts");
         for (unit, state) in std::mem::take(&mut self.in_flight) {
             if !taken {
                 // Whether the store has it is not known; what is published next is published whole.

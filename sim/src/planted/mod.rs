@@ -14,8 +14,107 @@ pub struct PlantedFault {
     pub budget: u64,
 }
 
+const fn planted(name: &'static str, budget: u64, leaves_out: &'static str) -> PlantedFault {
+    PlantedFault { name, leaves_out, budget }
+}
+
 /// All planted faults.
-pub const PLANTED: &[PlantedFault] = &[];
+pub const PLANTED: &[PlantedFault] = &[
+    planted("any-store-is-ours", 500, "that a store of another identity is not ours"),
+    planted(
+        "directory-not-synced",
+        500,
+        "that a file's name is put where a power cut does not reach it",
+    ),
+    planted("disk-undoes-what-runs", 500, "that placements from disk stop nothing"),
+    planted("dropped-chain-forgotten", 200, "that steps which could not be tried are tried again"),
+    planted(
+        "empty-listing-believed",
+        500,
+        "that a listing counts only from the store that is ours",
+    ),
+    planted("ended-unit-started", 50, "that a unit which has ended by itself is not started again"),
+    planted(
+        "failed-publication-counts",
+        200,
+        "that a state is published until the store has taken it",
+    ),
+    planted(
+        "late-answer-counts",
+        500,
+        "that the answer to an earlier publication is not taken for that to a later one",
+    ),
+    planted(
+        "lease-left-half-over",
+        500,
+        "that a machine that leaves in an outage does not end half of its lease",
+    ),
+    planted("leaving-host-keeps-units", 500, "that units of a machine that goes down move"),
+    planted("leaving-host-takes-units", 500, "that a machine that goes down takes nothing new"),
+    planted("ledger-unsaved", 50, "that what a daemon owns outlives it"),
+    planted("lost-lease-unnoticed", 50, "that a machine whose lease is gone registers anew"),
+    planted("old-placements-started", 50, "that only what cannot run elsewhere starts from disk"),
+    planted(
+        "one-generation-of-placements",
+        500,
+        "that an older copy of the placements is there when the newest cannot be read",
+    ),
+    planted("only-active-is-up", 200, "that a unit on its way up has to be stopped as well"),
+    planted(
+        "outage-note-kept",
+        500,
+        "that the note of an outage is taken back when the lease is held again",
+    ),
+    planted(
+        "placed-without-cordon",
+        200,
+        "the guard that nothing new is placed on a machine that was cordoned meanwhile",
+    ),
+    planted("placed-without-lead", 20, "the guard that only the leader's plans are written"),
+    planted(
+        "placed-without-machine",
+        20,
+        "the guard that a machine is registered as it was when it was chosen",
+    ),
+    planted("placed-without-unit", 20, "the guard that a placement rests on the unit as it is"),
+    planted(
+        "reboot-forgets-placements",
+        500,
+        "that what could not be handed over is still there after a reboot",
+    ),
+    planted("reset-keeps-removed", 50, "that what is missing when everything is told is gone"),
+    planted(
+        "settled-unit-restarted",
+        50,
+        "that a unit which has been started as asked is not started again",
+    ),
+    planted("start-after-giving-up", 500, "that nothing is started once the units are given up"),
+    planted("states-of-before-forgotten", 500, "that what a daemon before has said is withdrawn"),
+    planted("stop-taken-for-shutdown", 50, "that a daemon's stop leaves its units"),
+    planted(
+        "stopped-unit-not-released",
+        500,
+        "that a unit of a machine that goes down is given away when it is down",
+    ),
+    planted(
+        "superseded-chain-goes-on",
+        200,
+        "that nobody waits for a start that nobody wants any more",
+    ),
+    planted("superseded-start-begun", 500, "that a start that nobody wants any more is not begun"),
+    planted(
+        "temporary-file-named-after-unit",
+        500,
+        "that no unit's name is that of a temporary file",
+    ),
+    planted("withdrawal-forgotten", 200, "that a withdrawal is told until it is told"),
+];
 
 /// The branches of the product that are counted.
-pub const BRANCHES: &[&str] = &[];
+pub const BRANCHES: &[&str] = &[
+    "foreign-placements",
+    "last-known-withheld",
+    "leaves-in-an-outage",
+    "placements-not-saved",
+    "store-is-foreign",
+];

@@ -71,9 +71,9 @@ impl Registry {
             }
         }
         let mut committed = PlacesCommitted::default();
-        let outcomes = packing::write_pieces(&self.store, Some(&leading), &pieces)
-            .await
-            .map_err(commit_error)?;
+        let guard = Some(&leading).filter(|_| !is_planted("placed-without-lead"));
+        let outcomes =
+            packing::write_pieces(&self.store, guard, &pieces).await.map_err(commit_error)?;
         for (index, outcome) in indexes.into_iter().zip(outcomes) {
             add_outcome(&mut committed, index, outcome);
         }
@@ -115,12 +115,16 @@ impl Registry {
             } => {
                 let key = place(machine, unit);
                 guard(Guard::Modified { key: key.clone(), revision: placement.revision });
-                guard(self.unit_unchanged(unit, *unit_revision));
-                guard(Guard::Created {
-                    key: self.key(&Key::Machine(machine.clone())),
-                    revision: *machine_created,
-                });
-                if placement.revision == 0 {
+                if !is_planted("placed-without-unit") {
+                    guard(self.unit_unchanged(unit, *unit_revision));
+                }
+                if !is_planted("placed-without-machine") {
+                    guard(Guard::Created {
+                        key: self.key(&Key::Machine(machine.clone())),
+                        revision: *machine_created,
+                    });
+                }
+                if placement.revision == 0 && !is_planted("placed-without-cordon") {
                     let key = self.key(&Key::Cordon(machine.clone()));
                     guard(Guard::Modified { key, revision: *cordon });
                 }

@@ -191,7 +191,11 @@ impl Node {
             }
         }
         let before = self.known_units(memory);
-        self.desired = desired;
+        if is_planted("reset-keeps-removed") {
+            self.desired.extend(desired);
+        } else {
+            self.desired = desired;
+        }
         self.unreadable = unreadable;
         self.basis = Basis::Store;
         // Whatever happens to the store from now on, what lies on disk is no newer than what it has said.
