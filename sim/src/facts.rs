@@ -63,8 +63,10 @@ pub(crate) struct Condition {
     pub(crate) booted: Micros,
     /// True from when it has said goodbye until it is well again.
     pub(crate) has_left: bool,
-    /// True if nothing of it reaches the store: no daemon, one that stands still, or a line that is cut.
-    pub(crate) is_silent: bool,
+    /// Since when nothing of it has reached the store: no daemon, one that stands still, or a line that is cut.
+    pub(crate) silent_since: Option<Micros>,
+    /// The moment at which it went off last.
+    pub(crate) went_off: Micros,
     /// Since when its line has been cut both ways while its daemon ran.
     pub(crate) cut_since: Option<Micros>,
 }
@@ -235,7 +237,14 @@ impl Facts {
 
     /// A machine says goodbye.
     pub(crate) fn note_farewell(&mut self, machine: &str) {
-        self.machines.entry(machine.to_owned()).or_default().has_left = true;
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        // One that nobody hears has said nothing.
+        condition.has_left = condition.is_well;
+    }
+
+    /// A machine goes off.
+    pub(crate) fn note_end_of_boot(&mut self, machine: &str) {
+        self.machines.entry(machine.to_owned()).or_default().went_off = self.now;
     }
 
     /// Machines are cut off together: half of those that are registered, and two at least, or it counts for nothing.
@@ -282,7 +291,7 @@ impl Facts {
     pub(crate) fn set_silence(&mut self, machine: &str, is_silent: bool, is_cut: bool) {
         let now = self.now;
         let condition = self.machines.entry(machine.to_owned()).or_default();
-        condition.is_silent = is_silent;
+        condition.silent_since = condition.silent_since.or(Some(now)).filter(|_| is_silent);
         condition.cut_since = condition.cut_since.or(Some(now)).filter(|_| is_cut);
     }
 

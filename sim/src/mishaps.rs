@@ -241,6 +241,8 @@ impl World {
             return;
         };
         found.cut_power();
+        let name = found.machine_name();
+        self.facts.note_end_of_boot(&name);
         self.queue.push(self.now + off, Event::MachineBoots(machine));
     }
 
@@ -303,6 +305,7 @@ impl World {
                 if let Some(found) = self.machines.get_mut(machine) {
                     found.go_down();
                 }
+                self.facts.note_end_of_boot(&name);
                 self.queue.push(now + off, Event::MachineBoots(machine));
             }
         }

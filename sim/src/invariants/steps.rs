@@ -5,7 +5,6 @@ use muster_common::unit::UnitName;
 
 use super::Findings;
 use crate::facts::Facts;
-use crate::moment::Micros;
 use crate::units_host::HostUnit;
 
 /// Checks a stop that a daemon asks for.
@@ -63,13 +62,13 @@ pub(crate) fn check_start(
         let text = format!("{machine} starts {unit} again, which runs as it should");
         found.push(("restarted-for-nothing", text));
     }
-    // What was moved away before the machine booted is not for it to start, whatever lies on its disk.
-    let booted = facts.machines.get(machine).map_or(Micros::ZERO, |condition| condition.booted);
-    if let Some((removed, None)) = history.last()
-        && *removed < booted
+    // What was moved away while the machine was off is not for it to start, whatever lies on its disk. One that was cut off before
+    // it went cannot know.
+    if let (Some(condition), Some((removed, None))) = (facts.machines.get(machine), history.last())
+        && (condition.went_off..condition.booted).contains(removed)
     {
         let text = format!(
-            "{machine} starts {unit} from its disk, which was taken from it at {removed}, before it booted at {booted}"
+            "{machine} starts {unit} from its disk, which was taken from it at {removed}, while it was off"
         );
         found.push(("started-from-the-past", text));
     }
