@@ -27,6 +27,7 @@ pub const PLANTED: &[PlantedFault] = &[
         "that a file's name is put where a power cut does not reach it",
     ),
     planted("disk-undoes-what-runs", 500, "that placements from disk stop nothing"),
+    planted("drain-outlives-deadline", 500, "that a drain comes to its end at its deadline"),
     planted("dropped-chain-forgotten", 200, "that steps which could not be tried are tried again"),
     planted(
         "empty-listing-believed",
