@@ -182,7 +182,7 @@ impl Machine {
             );
             setup.disk = Arc::new(self.disk.clone());
             let shown = Arc::clone(&wall);
-            let _wall = Wall::new(move || shown.load(Ordering::Relaxed));
+            setup.wall = Wall::new(move || shown.load(Ordering::Relaxed));
             let (stop, has_ended) = (shutdown.clone(), Arc::clone(&ended));
             node.spawn(async move {
                 let _ = run_core(setup, stop).await;
@@ -200,6 +200,7 @@ impl Machine {
         let nowhere = PathBuf::from("/sim/nowhere");
         CoreSettings {
             machine_id: self.machine_name().parse().unwrap_or_else(|_| unreachable!()),
+            host_name: self.machine_name(),
             address: format!("10.0.0.{}", self.number),
             api_address: None,
             metadata: [].into(),
