@@ -20,6 +20,59 @@ const fn planted(name: &'static str, budget: u64, leaves_out: &'static str) -> P
 
 /// All planted faults.
 pub const PLANTED: &[PlantedFault] = &[
+    planted(
+        "absent-machine-holds-global-up",
+        500,
+        "that a machine that is gone for good holds no global unit up",
+    ),
+    planted(
+        "clone-at-one-address-taken-for-ours",
+        500,
+        "that a second daemon of one id is told apart by its boot",
+    ),
+    planted(
+        "destruction-unguarded",
+        500,
+        "that a destruction rests on the unit that was to be destroyed",
+    ),
+    planted(
+        "dropped-call-blames-endpoint",
+        500,
+        "that a call which its caller dropped says nothing of the endpoint",
+    ),
+    planted(
+        "leave-overwritten",
+        500,
+        "that who takes its leave is not written back among the members",
+    ),
+    planted(
+        "outage-counts-as-loss",
+        50,
+        "that whoever is missing after an outage has a whole time to live to come back",
+    ),
+    planted(
+        "own-unreadable-record-kept",
+        500,
+        "that an unreadable record under one's own lease is replaced",
+    ),
+    planted(
+        "own-write-taken-for-unfreeze",
+        200,
+        "that the leader knows its own writes from a person's",
+    ),
+    planted("plan-not-fenced", 500, "that a plan after a doubt is written nowhere else"),
+    planted(
+        "publication-without-revision",
+        500,
+        "that an earlier state does not overwrite a later one",
+    ),
+    planted("record-replaced-unguarded", 500, "that a record is replaced only as it was seen"),
+    planted("restored-store-not-shown", 500, "that a view of a restored store begins anew"),
+    planted(
+        "restored-store-waited-for",
+        500,
+        "that a leader begins anew when revisions go backwards",
+    ),
     planted("any-store-is-ours", 500, "that a store of another identity is not ours"),
     planted(
         "directory-not-synced",
@@ -113,9 +166,14 @@ pub const PLANTED: &[PlantedFault] = &[
 
 /// The branches of the product that are counted.
 pub const BRANCHES: &[&str] = &[
+    "clone-refused",
     "foreign-placements",
+    "freeze-begins",
     "last-known-withheld",
     "leaves-in-an-outage",
+    "loss-waits-for-return",
     "placements-not-saved",
+    "plan-in-doubt",
+    "revision-goes-backwards",
     "store-is-foreign",
 ];
