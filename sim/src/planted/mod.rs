@@ -21,6 +21,20 @@ const fn planted(name: &'static str, budget: u64, leaves_out: &'static str) -> P
 /// All planted faults.
 pub const PLANTED: &[PlantedFault] = &[
     planted(
+        "failed-stop-counts-as-done",
+        500,
+        "that a unit whose stop failed stays owned until it is down",
+    ),
+    planted(
+        "failed-stop-waited-for-ever",
+        500,
+        "that a stop that failed is told, and not waited for",
+    ),
+    planted("removal-not-looked-at", 500, "that a removed unit is looked at once more"),
+    planted("removal-not-reloaded", 500, "that systemd forgets a removed file"),
+    planted("replacement-not-reloaded", 500, "that systemd reads a replaced file anew"),
+    planted("soft-reboot-is-no-boot", 500, "that a soft reboot is a boot"),
+    planted(
         "absent-machine-holds-global-up",
         500,
         "that a machine that is gone for good holds no global unit up",
@@ -171,9 +185,12 @@ pub const BRANCHES: &[&str] = &[
     "freeze-begins",
     "last-known-withheld",
     "leaves-in-an-outage",
+    "ledger-of-another-boot",
     "loss-waits-for-return",
+    "old-definition-in-memory",
     "placements-not-saved",
     "plan-in-doubt",
     "revision-goes-backwards",
+    "started-between-stop-and-removal",
     "store-is-foreign",
 ];
