@@ -50,7 +50,7 @@ fn check_leader(facts: &Facts, found: &mut Findings) {
         #[serde(default)]
         held: Vec<String>,
     }
-    match facts.record("leader") {
+    match facts.find_record("leader") {
         None => found.push(("nobody-leads", "nobody leads".to_owned())),
         Some(record) => {
             let leader = serde_json::from_slice::<LeaderHeld>(&record.value);
@@ -67,7 +67,7 @@ fn check_machine(facts: &Facts, machine: &Machine, found: &mut Findings) {
     let Some(daemon) = &machine.daemon else {
         return found.push(("no-daemon", format!("{name} has no daemon")));
     };
-    if facts.record(&format!("machine/{name}")).is_none() {
+    if facts.find_record(&format!("machine/{name}")).is_none() {
         found.push(("not-registered", format!("{name} is not registered")));
     }
     let status = daemon.health.status();
@@ -88,7 +88,7 @@ fn check_placed(
     found: &mut Findings,
 ) {
     let name = &unit.name;
-    let wanted = facts.wanted(name).filter(|wanted| wanted.desired != DesiredState::Inactive);
+    let wanted = facts.wanted_unit(name).filter(|wanted| wanted.desired != DesiredState::Inactive);
     let none = BTreeMap::new();
     let homes = places.get(name).unwrap_or(&none);
     let Some(wanted) = wanted else {
@@ -123,7 +123,7 @@ fn check_spread(
 ) {
     let spread = || shape.units.iter().filter(|unit| unit.kind == UnitKind::Spread);
     let is_wanted = |unit: &&UnitShape| {
-        facts.wanted(&unit.name).is_some_and(|wanted| wanted.desired != DesiredState::Inactive)
+        facts.wanted_unit(&unit.name).is_some_and(|wanted| wanted.desired != DesiredState::Inactive)
     };
     let wanted = spread().filter(is_wanted).count();
     let placed = spread().filter(|unit| places.contains_key(&unit.name)).count();
@@ -142,7 +142,7 @@ fn check_running(
 ) {
     let name = machine.machine_name();
     let is = machine.units.units().get(unit);
-    let state = facts.record(&format!("state/{name}/{unit}"));
+    let state = facts.find_record(&format!("state/{name}/{unit}"));
     let state =
         state.and_then(|record| serde_json::from_slice::<ObservedState>(&record.value).ok());
     let Some(place) = place else {

@@ -59,8 +59,8 @@ impl Coverage {
             format!("{name}: {}{never}\n", came.collect::<Vec<_>>().join(", "))
         };
         [
-            kinds("faults", Fault::kinds(), &self.faults),
-            kinds("requests", UserRequest::kinds(), &self.requests),
+            kinds("faults", Fault::kind_names(), &self.faults),
+            kinds("requests", UserRequest::kind_names(), &self.requests),
             kinds("world", &[], &self.world),
             kinds("branches", crate::planted::BRANCHES, &self.branches),
         ]

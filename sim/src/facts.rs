@@ -52,7 +52,7 @@ pub(crate) struct Facts {
     cordoned_at: BTreeMap<String, Micros>,
 }
 
-/// How a machine's daemon was, for itself: alive, awake, and with a sound line.
+/// The condition of a machine's daemon, for itself: alive, awake, and with a sound line.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Condition {
     /// True if it is well.
@@ -71,7 +71,7 @@ pub(crate) struct Condition {
     pub(crate) cut_since: Option<Micros>,
 }
 
-/// What a user was promised of a unit.
+/// The promise that a user was given about a unit.
 #[derive(Debug, Default)]
 pub(crate) struct Promise {
     /// Requests that were not answered yet, by number.
@@ -100,7 +100,7 @@ impl Promise {
     }
 
     /// A request that was made at a moment is answered at another.
-    pub(crate) fn conclude(
+    pub(crate) fn conclude_request(
         &mut self,
         number: usize,
         asked: Micros,
@@ -160,13 +160,13 @@ impl Facts {
     }
 
     /// The record below the prefix.
-    pub(crate) fn record(&self, key: &str) -> Option<&KeyValue> {
+    pub(crate) fn find_record(&self, key: &str) -> Option<&KeyValue> {
         self.records.get(&format!("{PREFIX}{key}"))
     }
 
-    /// What is wanted of a unit.
-    pub(crate) fn wanted(&self, unit: &UnitName) -> Option<WantedUnit> {
-        self.record(&format!("unit/{unit}")).and_then(|record| decode_wanted(&record.value))
+    /// The record of a unit that is wanted.
+    pub(crate) fn wanted_unit(&self, unit: &UnitName) -> Option<WantedUnit> {
+        self.find_record(&format!("unit/{unit}")).and_then(|record| decode_wanted(&record.value))
     }
 
     /// The placements that there are, by unit and machine.
@@ -249,7 +249,8 @@ impl Facts {
 
     /// Machines are cut off together: half of those that are registered, and two at least, or it counts for nothing.
     pub(crate) fn note_mass(&mut self, machines: &[String], until: Micros) {
-        let registered = |machine: &&String| self.record(&format!("machine/{machine}")).is_some();
+        let registered =
+            |machine: &&String| self.find_record(&format!("machine/{machine}")).is_some();
         let cut: BTreeSet<String> = machines.iter().filter(registered).cloned().collect();
         let all = self.machines.keys().filter(registered).count();
         if cut.len() >= 2 && cut.len() * 2 >= all {
@@ -260,7 +261,7 @@ impl Facts {
     /// A unit is started. Returns how often it was at this generation, since its record was made.
     pub(crate) fn count_start(&mut self, unit: &UnitName, generation: u64) -> u64 {
         let created =
-            self.record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
+            self.find_record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
         let count = self.starts.entry((unit.clone(), created, generation)).or_default();
         *count += 1;
         *count
@@ -269,7 +270,7 @@ impl Facts {
     /// True if a unit was started at a generation, since its record was made.
     pub(crate) fn was_started(&self, unit: &UnitName, generation: u64) -> bool {
         let created =
-            self.record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
+            self.find_record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
         self.starts.contains_key(&(unit.clone(), created, generation))
     }
 
@@ -304,7 +305,7 @@ impl Facts {
     pub(crate) fn was_cordoned(&self, machine: &str) -> bool {
         /// A drain's moves may end this long after it was called off: slow starts and stops.
         const AFTERMATH: Micros = Micros::from_secs(60);
-        self.record(&format!("cordon/{machine}")).is_some()
+        self.find_record(&format!("cordon/{machine}")).is_some()
             || self.cordoned_at.get(machine).is_some_and(|at| *at + AFTERMATH > self.now)
     }
 }

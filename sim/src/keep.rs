@@ -13,7 +13,7 @@ use crate::plan::Plan;
 /// A run that is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeptRun {
-    /// What it showed when it was kept, in a sentence.
+    /// The violation that it showed when it was kept, in a sentence.
     pub shows: String,
     /// The violation that it ended with then, in a word.
     pub word: String,

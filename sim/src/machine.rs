@@ -48,7 +48,7 @@ pub(crate) struct Machine {
     pub(crate) is_on: bool,
     /// Its power in this boot.
     pub(crate) power: PowerLine,
-    /// What runs on it.
+    /// The units that run on it.
     pub(crate) units: UnitsHost,
     /// Its daemon, while there is one.
     pub(crate) daemon: Option<Daemon>,
@@ -69,11 +69,11 @@ pub(crate) struct Daemon {
     ended: Arc<AtomicBool>,
     wall: Arc<AtomicU64>,
     reports: mpsc::Sender<RunnerEvent>,
-    /// What comes after its end.
+    /// The thing that comes after its end.
     pub(crate) then: AfterEnd,
 }
 
-/// What comes after the end of a daemon.
+/// The thing that comes after the end of a daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AfterEnd {
     /// It is not to end.
@@ -116,7 +116,7 @@ impl Machine {
     }
 
     /// Switches it on. Its daemon is yet to be started.
-    pub(crate) fn boot(&mut self, now: Micros) {
+    pub(crate) fn boot_machine(&mut self, now: Micros) {
         self.boots += 1;
         self.is_on = true;
         self.clock.restart(now);

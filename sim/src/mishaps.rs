@@ -20,7 +20,7 @@ impl World {
     pub(crate) fn begin_fault(&mut self, index: usize) {
         let Some(planned) = self.plan.faults.get(index).cloned() else { return };
         let (fault, lasts) = (planned.fault, planned.lasts);
-        self.trace.note(self.now, format_args!("fault {fault:?} for {lasts}"));
+        self.trace.note_event(self.now, format_args!("fault {fault:?} for {lasts}"));
         *self.coverage.faults.entry(fault.kind()).or_default() += 1;
         let over_at_once = match &fault {
             Fault::Cut(machine) => {
@@ -116,7 +116,7 @@ impl World {
     pub(crate) fn end_fault(&mut self, index: usize) {
         let Some(planned) = self.plan.faults.get(index).cloned() else { return };
         let fault = planned.fault;
-        self.trace.note(self.now, format_args!("over: {fault:?}"));
+        self.trace.note_event(self.now, format_args!("over: {fault:?}"));
         match fault {
             Fault::Cut(machine) => {
                 self.mend_link(machine, &[LinkFault::CutToStore, LinkFault::CutFromStore]);
@@ -269,9 +269,9 @@ impl World {
         let Some(found) = self.machines.get_mut(machine).filter(|found| !found.is_on) else {
             return;
         };
-        found.boot(now);
+        found.boot_machine(now);
         let (name, boot) = (found.machine_name(), found.boots);
-        self.trace.note(now, format_args!("{name} boots: {boot}"));
+        self.trace.note_event(now, format_args!("{name} boots: {boot}"));
         self.facts.machines.entry(name).or_default().booted = now;
         let until_daemon = self.network.draw_delay(machine, Micros::from_millis(100), BOOT);
         self.queue.push(now + until_daemon, Event::DaemonStarts(machine));
@@ -283,7 +283,7 @@ impl World {
         if let Some(found) = self.machines.get_mut(machine) {
             found.start_daemon(now);
             let name = found.machine_name();
-            self.trace.note(now, format_args!("{name} starts its daemon"));
+            self.trace.note_event(now, format_args!("{name} starts its daemon"));
         }
     }
 
@@ -293,10 +293,13 @@ impl World {
         let Some(found) = self.machines.get_mut(machine) else { return };
         let Some(daemon) = found.daemon.take() else { return };
         let name = found.machine_name();
-        self.trace.note(now, format_args!("{name} daemon has ended"));
+        self.trace.note_event(now, format_args!("{name} daemon has ended"));
         match daemon.then {
             AfterEnd::Nothing => {
-                self.report(vec![("daemon-ended", format!("{name}'s daemon ended by itself"))]);
+                self.report_violations(vec![(
+                    "daemon-ended",
+                    format!("{name}'s daemon ended by itself"),
+                )]);
             }
             AfterEnd::StartAgain(after) => {
                 self.queue.push(now + after, Event::DaemonStarts(machine));

@@ -113,25 +113,25 @@ impl Network {
     pub(crate) fn carry_message(&self, node: usize, way: Way) -> Option<Micros> {
         let link = self.links.get(node)?;
         let longest = self.latency.max(LEAST_LATENCY);
-        let mut takes = if link.chance.happens(LATE_PER_MILLE) {
-            link.chance.span(LEAST_LATENCY, Micros(longest.0 * 8))
+        let mut takes = if link.chance.happens_by_chance(LATE_PER_MILLE) {
+            link.chance.time_within(LEAST_LATENCY, Micros(longest.0 * 8))
         } else {
-            link.chance.span(LEAST_LATENCY, longest)
+            link.chance.time_within(LEAST_LATENCY, longest)
         };
         if link.lags > 0 {
-            takes += link.chance.span(Micros(LAG.0 / 10), LAG);
+            takes += link.chance.time_within(Micros(LAG.0 / 10), LAG);
         }
-        let lost = link.losses > 0 && link.chance.happens(LOST_PER_MILLE);
+        let lost = link.losses > 0 && link.chance.happens_by_chance(LOST_PER_MILLE);
         (!lost && !self.is_cut(node, way)).then_some(takes)
     }
 
     /// Some time that a node needs for something of its own, such as to notice that its line is silent.
     pub(crate) fn draw_delay(&self, node: usize, shortest: Micros, longest: Micros) -> Micros {
-        self.links.get(node).map_or(shortest, |link| link.chance.span(shortest, longest))
+        self.links.get(node).map_or(shortest, |link| link.chance.time_within(shortest, longest))
     }
 
     /// True this often of a thousand times.
     pub(crate) fn draw_luck(&self, node: usize, per_mille: u64) -> bool {
-        self.links.get(node).is_some_and(|link| link.chance.happens(per_mille))
+        self.links.get(node).is_some_and(|link| link.chance.happens_by_chance(per_mille))
     }
 }

@@ -48,7 +48,7 @@ pub fn run_plan(plan: &Plan, keeps_lines: bool) -> RunOutcome {
     if world.violations.is_empty() {
         world.facts.now = world.now;
         let found = calm::check_calm(&world.facts, &world.machines, &plan.shape);
-        world.report(found);
+        world.report_violations(found);
     }
     let mut coverage = std::mem::take(&mut world.coverage);
     coverage.branches = probe::take_reached();
@@ -114,7 +114,7 @@ impl World {
             }
             Err(panic) => {
                 let name = machine.machine_name();
-                self.report(vec![(
+                self.report_violations(vec![(
                     "daemon-panicked",
                     format!("{name}'s daemon panicked: {panic}"),
                 )]);
@@ -126,9 +126,9 @@ impl World {
         for given in self.desk.take_answers() {
             let asked = self.asked_at.get(given.request).copied().unwrap_or_default();
             let text = format!("{:?}", given.answer);
-            self.trace.note(self.now, format_args!("user is told of {}: {text}", given.unit));
+            self.trace.note_event(self.now, format_args!("user is told of {}: {text}", given.unit));
             let promise = self.facts.promises.entry(given.unit.clone()).or_default();
-            promise.conclude(given.request, asked, self.now, given.answer);
+            promise.conclude_request(given.request, asked, self.now, given.answer);
         }
     }
 
@@ -195,14 +195,14 @@ impl World {
         } else {
             self.lacks.clear();
         }
-        self.report(found);
+        self.report_violations(found);
     }
 
     fn user_asks(&mut self, index: usize) {
         let plan = Arc::clone(&self.plan);
         let Some(planned) = plan.requests.get(index) else { return };
         let request = &planned.request;
-        self.trace.note(self.now, format_args!("user asks {request:?}"));
+        self.trace.note_event(self.now, format_args!("user asks {request:?}"));
         *self.coverage.requests.entry(request.kind()).or_default() += 1;
         if let Some(at) = self.asked_at.get_mut(index) {
             *at = self.now;

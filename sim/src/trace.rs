@@ -26,7 +26,7 @@ impl Trace {
     }
 
     /// Adds an event.
-    pub(crate) fn note(&mut self, at: Micros, text: fmt::Arguments<'_>) {
+    pub(crate) fn note_event(&mut self, at: Micros, text: fmt::Arguments<'_>) {
         self.line.clear();
         // A string takes everything.
         let _ = self.line.write_fmt(text);

@@ -21,7 +21,7 @@ use crate::wire::{RunnerAnswer, RunnerCall, RunnerResult};
 /// The place for an answer.
 pub(crate) type RunnerReply = oneshot::Sender<RunnerResult>;
 
-/// What runs on a machine.
+/// The units that run on a machine.
 #[derive(Debug)]
 pub(crate) struct UnitsHost {
     seed: Seed,
@@ -84,7 +84,7 @@ enum JobStep {
     Down,
 }
 
-/// What has come of a call or of a job.
+/// The outcome of a call or of a job.
 #[derive(Debug, Default)]
 pub(crate) struct HostOutput {
     /// Steps of jobs, and after which time they are due.
@@ -138,7 +138,7 @@ impl UnitsHost {
         Some(unit)
     }
 
-    /// What has come of everything since the last time.
+    /// The outcomes of everything since the last time.
     pub(crate) fn take_output(&mut self) -> HostOutput {
         std::mem::take(&mut self.output)
     }
@@ -239,10 +239,10 @@ impl UnitsHost {
         }
         self.next_job += 1;
         let chance = self.chance_of(&unit, "job");
-        let waits = if chance.happens(100) {
-            chance.span(Micros::from_millis(10), Micros::from_secs(3))
+        let waits = if chance.happens_by_chance(100) {
+            chance.time_within(Micros::from_millis(10), Micros::from_secs(3))
         } else {
-            chance.span(Micros(100), Micros::from_millis(5))
+            chance.time_within(Micros(100), Micros::from_millis(5))
         };
         let number = self.next_job;
         self.jobs.insert(unit.clone(), UnitJob { number, kind, generation, replies: vec![reply] });
@@ -294,7 +294,7 @@ impl UnitsHost {
             JobStep::Begin if kind == JobKind::Restart && active.is_up_or_starting() => {
                 self.set_active(wall, &unit, ActiveState::Deactivating);
                 let chance = self.chance_of(&unit, "stop to restart");
-                let takes = chance.span(Micros::from_millis(1), Micros::from_millis(100));
+                let takes = chance.time_within(Micros::from_millis(1), Micros::from_millis(100));
                 self.output.due.push((takes, DueJob { unit, number, step: JobStep::Run }));
             }
             JobStep::Begin | JobStep::Run => {
@@ -310,7 +310,8 @@ impl UnitsHost {
                 self.output.due.push((takes, DueJob { unit, number, step: JobStep::Up }));
             }
             JobStep::Up => {
-                let fails = self.chance_of(&unit, "end of start").happens(self.failing_per_mille);
+                let fails =
+                    self.chance_of(&unit, "end of start").happens_by_chance(self.failing_per_mille);
                 let Some(job) = self.jobs.remove(&unit) else { return };
                 // A oneshot's start is over when it has run, and then nothing of it is left.
                 let oneshot = unit.as_str().starts_with("job");
@@ -360,10 +361,10 @@ impl UnitsHost {
     }
 
     fn draw_length(&self, chance: &Chance, usual: Micros, longest: Micros) -> Micros {
-        if chance.happens(self.slow_per_mille) {
-            chance.span(Micros::from_secs(1), longest)
+        if chance.happens_by_chance(self.slow_per_mille) {
+            chance.time_within(Micros::from_secs(1), longest)
         } else {
-            chance.span(Micros::from_millis(1), usual)
+            chance.time_within(Micros::from_millis(1), usual)
         }
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct World {
     /// When requests of units were made, by their number.
     pub(crate) asked_at: Vec<Micros>,
     pub(crate) outage_began: Option<Micros>,
-    /// What lacks while all is calm.
+    /// The things that lack while all is calm.
     pub(crate) lacks: Lacks,
     next_lease_check: Option<Micros>,
     bus_free_at: Vec<Micros>,
@@ -103,9 +103,9 @@ impl World {
     }
 
     /// Takes note of violations.
-    pub(crate) fn report(&mut self, found: Findings) {
+    pub(crate) fn report_violations(&mut self, found: Findings) {
         for (word, text) in found {
-            self.trace.note(self.now, format_args!("VIOLATION {word}: {text}"));
+            self.trace.note_event(self.now, format_args!("VIOLATION {word}: {text}"));
             self.violations.push(Violation { at: self.now, word, text });
         }
     }
@@ -159,7 +159,7 @@ impl World {
         let who = self.name_node(node);
         let told = if let StoreCall::Commit(guards, ops) = &call {
             if node < self.machines.len() {
-                self.report(guards::check_commit(&who, guards, ops));
+                self.report_violations(guards::check_commit(&who, guards, ops));
             }
             Some(describe_ops(ops))
         } else {
@@ -171,7 +171,7 @@ impl World {
         let result = self.store.carry_out(self.now, call);
         if let Some(told) = told {
             let came = describe_result(&result);
-            self.trace.note(self.now, format_args!("{who} commits {told}: {came}"));
+            self.trace.note_event(self.now, format_args!("{who} commits {told}: {came}"));
             if matches!(result, Ok(StoreAnswer::Committed(CommitOutcome::Conflict { .. }))) {
                 self.coverage.count_world("conflict");
             }
@@ -214,10 +214,10 @@ impl World {
         self.facts.now = self.now;
         self.facts.apply_changes(changes);
         let keys: Vec<&str> = changes.iter().map(KeyChange::key).collect();
-        self.trace.note(self.now, format_args!("revision {revision}: {}", keys.join(" ")));
-        self.report(places::check_places(&self.facts, changes));
-        self.report(moves::check_moves(&self.facts, changes, self.ttl));
-        self.report(promises::check_promises(&self.facts, changes));
+        self.trace.note_event(self.now, format_args!("revision {revision}: {}", keys.join(" ")));
+        self.report_violations(places::check_places(&self.facts, changes));
+        self.report_violations(moves::check_moves(&self.facts, changes, self.ttl));
+        self.report_violations(promises::check_promises(&self.facts, changes));
     }
 
     fn plan_lease_check(&mut self) {
@@ -325,11 +325,11 @@ impl World {
             _ => Findings::new(),
         };
         if !matches!(call, RunnerCall::Observe(_) | RunnerCall::Nothing) {
-            self.trace.note(self.now, format_args!("{name} {}", call.describe()));
+            self.trace.note_event(self.now, format_args!("{name} {}", call.describe()));
         }
         let wall = machine.clock.wall_at(self.now);
         machine.units.carry_out(wall, call, reply);
-        self.report(found);
+        self.report_violations(found);
         self.take_host_output(number);
     }
 
@@ -345,7 +345,7 @@ impl World {
         let mut started = Vec::new();
         for unit in output.changed {
             if let Some(is) = machine.units.units().get(&unit) {
-                self.trace.note(self.now, format_args!("{name} {unit} is {}", is.active));
+                self.trace.note_event(self.now, format_args!("{name} {unit} is {}", is.active));
                 if is.active == ActiveState::Activating {
                     started.push(unit);
                 }
@@ -374,7 +374,7 @@ impl World {
             up.extend(is.map(|is| (other.machine_name(), is.active.to_string())));
         }
         let found = twice::check_single(&self.facts, machine, unit, &up);
-        self.report(found);
+        self.report_violations(found);
     }
 }
 

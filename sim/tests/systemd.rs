@@ -192,7 +192,7 @@ fn a_line_that_breaks_loses_nothing_and_units_run_on() {
     assert_ne!(bench.see("a.service").invocation, before.invocation);
 
     let before = bench.see("a.service");
-    bench.systemd.with_model(SystemdModel::reexecute);
+    bench.systemd.with_model(SystemdModel::reexecute_systemd);
     assert!(told(&mut bench, "a.service").contains(&"relist".to_owned()));
     assert_eq!(bench.see("a.service").invocation, before.invocation);
     bench.restart_daemon();

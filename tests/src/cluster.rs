@@ -99,11 +99,11 @@ impl Cluster {
             package.is_some() || binaries.is_some(),
             "neither MUSTER_PACKAGES nor MUSTER_BINARIES names a directory; `cargo xtask test` sets them"
         );
-        Self::boot(&Options { package, binaries, ..options })
+        Self::boot_hosts(&Options { package, binaries, ..options })
     }
 
     /// Hosts with the programs that the options name.
-    pub fn boot(options: &Options) -> Result<Self> {
+    pub fn boot_hosts(options: &Options) -> Result<Self> {
         let began = Instant::now();
         let hosts = usize::from(options.hosts);
         let lab = Lab::start(options)?;

@@ -22,7 +22,7 @@ use crate::snapshot::{Leader, Placement, Snapshot, Unit, Unreadable};
 use crate::state::{ActiveState, DesiredState, ObservedState};
 use crate::unit::{FileHash, UnitFile, UnitName};
 
-/// What a machine's daemon says of itself, at one moment.
+/// The words of a machine's daemon about itself, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineReport {
     /// The machine.
@@ -122,7 +122,7 @@ pub struct KnownPlacement {
     pub generation: u64,
 }
 
-/// What became of asking one machine.
+/// The outcome of asking one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum MachineAnswer {

@@ -87,7 +87,7 @@ pub(crate) fn check_lost(facts: &Facts, ttl: Micros) -> Findings {
     let [gone] = gone.as_slice() else { return Findings::new() };
     let long = |since: Micros| since + noticed <= facts.now;
     let settled = facts.machines.values().all(|condition| long(condition.since));
-    let registered = facts.record(&format!("machine/{gone}")).is_some();
+    let registered = facts.find_record(&format!("machine/{gone}")).is_some();
     let silent_since = facts.machines.get(*gone).and_then(|condition| condition.silent_since);
     let silent = silent_since.is_some_and(long);
     if !settled || !silent {

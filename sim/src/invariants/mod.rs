@@ -20,7 +20,7 @@ pub struct Violation {
     pub at: Micros,
     /// The invariant that does not hold, in a word.
     pub word: &'static str,
-    /// What happened, as a sentence.
+    /// The event, as a sentence.
     pub text: String,
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn check_moves(facts: &Facts, changes: &[KeyChange], ttl: Micros) -> 
         };
         // Those that conflict with others may have to make room for them.
         let may_yield = unit.as_str().starts_with("spread@");
-        if !put.contains(&unit) || facts.wanted(&unit).is_none() || may_yield {
+        if !put.contains(&unit) || facts.wanted_unit(&unit).is_none() || may_yield {
             continue;
         }
         if let Some((word, why)) = find_fault(facts, machine, ttl) {

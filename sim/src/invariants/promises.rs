@@ -20,7 +20,7 @@ pub(crate) fn check_promises(facts: &Facts, changes: &[KeyChange]) -> Findings {
 /// Checks one unit's record.
 pub(crate) fn check_unit(facts: &Facts, unit: &muster_common::unit::UnitName) -> Findings {
     let promised = facts.promises.get(unit).and_then(|promise| promise.settled_word());
-    let is = facts.wanted(unit);
+    let is = facts.wanted_unit(unit);
     match promised {
         Some(word) if *word != is => {
             let text = format!("of {unit} was promised {word:?}, and it is {is:?}");

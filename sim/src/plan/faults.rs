@@ -5,10 +5,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PlannedFault;
 use super::shape::Shape;
 use crate::moment::Micros;
 use crate::seed::Chance;
+
+/// A fault, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PlannedFault {
+    /// The moment at which it begins.
+    pub(crate) at: Micros,
+    /// The time after which it is over; none for one that is over at once.
+    pub(crate) lasts: Micros,
+    /// The fault.
+    pub(crate) fault: Fault,
+}
 
 /// Something that goes wrong. Machines are named by their number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,12 +113,12 @@ impl Fault {
     }
 
     /// All kinds.
-    pub(crate) fn kinds() -> &'static [&'static str] {
+    pub(crate) fn kind_names() -> &'static [&'static str] {
         &KINDS
     }
 }
 
-/// How often each kind comes.
+/// The frequency of each kind.
 #[derive(Debug)]
 pub(crate) struct FaultMix {
     /// A kind as often as it stands here.
@@ -121,16 +131,17 @@ pub(crate) struct FaultMix {
 
 impl FaultMix {
     /// A mix by chance.
-    pub(crate) fn draw(chance: &Chance) -> Self {
+    pub(crate) fn draw_from(chance: &Chance) -> Self {
         let mut urn = Vec::new();
         for kind in KINDS {
-            let weight = if chance.happens(400) { chance.pick(1, &[1, 2, 6]) } else { 0 };
+            let weight =
+                if chance.happens_by_chance(400) { chance.pick_one(1, &[1, 2, 6]) } else { 0 };
             urn.extend(std::iter::repeat_n(kind, weight));
         }
         Self {
             urn,
-            pause: Micros::from_secs(chance.pick(12, &[4, 12, 40, 100])),
-            hasty_per_mille: chance.pick(0, &[50, 300]),
+            pause: Micros::from_secs(chance.pick_one(12, &[4, 12, 40, 100])),
+            hasty_per_mille: chance.pick_one(0, &[50, 300]),
         }
     }
 
@@ -143,15 +154,15 @@ impl FaultMix {
         // The cluster comes up first.
         let mut at = Micros::from_secs(15);
         loop {
-            at += if chance.happens(self.hasty_per_mille) {
-                chance.span(Micros::ZERO, Micros::from_millis(500))
+            at += if chance.happens_by_chance(self.hasty_per_mille) {
+                chance.time_within(Micros::ZERO, Micros::from_millis(500))
             } else {
-                chance.span(Micros(self.pause.0 / 4), Micros(self.pause.0 * 2))
+                chance.time_within(Micros(self.pause.0 / 4), Micros(self.pause.0 * 2))
             };
             if at >= shape.calm_from {
                 return faults;
             }
-            let kind = self.urn.get(chance.index(self.urn.len())).copied().unwrap_or_default();
+            let kind = self.urn.get(chance.pick_index(self.urn.len())).copied().unwrap_or_default();
             let (fault, lasts) = draw_fault(kind, chance, shape);
             let lasts = lasts.min(shape.calm_from - at);
             faults.push(PlannedFault { at, lasts, fault });
@@ -160,12 +171,12 @@ impl FaultMix {
 }
 
 fn draw_fault(kind: &str, chance: &Chance, shape: &Shape) -> (Fault, Micros) {
-    let machine = chance.index(shape.machines);
-    let moments = chance.span(Micros::from_millis(10), Micros::from_secs(1));
-    let seconds = chance.span(Micros::from_secs(1), Micros::from_secs(12));
-    let long = chance.span(Micros::from_secs(10), Micros::from_secs(60));
-    let lasts = chance.pick(moments, &[seconds, long]);
-    let number = chance.below(TEN_YEARS * 2);
+    let machine = chance.pick_index(shape.machines);
+    let moments = chance.time_within(Micros::from_millis(10), Micros::from_secs(1));
+    let seconds = chance.time_within(Micros::from_secs(1), Micros::from_secs(12));
+    let long = chance.time_within(Micros::from_secs(10), Micros::from_secs(60));
+    let lasts = chance.pick_one(moments, &[seconds, long]);
+    let number = chance.number_below(TEN_YEARS * 2);
     match kind {
         "cut" => (Fault::Cut(machine), lasts),
         "cut-to-store" => (Fault::CutToStore(machine), lasts),
@@ -196,7 +207,7 @@ fn draw_fault(kind: &str, chance: &Chance, shape: &Shape) -> (Fault, Micros) {
 fn draw_half(chance: &Chance, shape: &Shape) -> Vec<usize> {
     let mut all: Vec<usize> = (0..shape.machines).collect();
     for index in (1..all.len()).rev() {
-        all.swap(index, chance.index(index + 1));
+        all.swap(index, chance.pick_index(index + 1));
     }
     all.truncate(shape.machines.div_ceil(2).max(2));
     all.sort_unstable();

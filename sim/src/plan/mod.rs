@@ -10,11 +10,10 @@ pub(crate) mod users;
 use muster_common::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::moment::Micros;
 use crate::seed::Chance;
-use faults::{Fault, FaultMix};
+use faults::{FaultMix, PlannedFault};
 use shape::Shape;
-use users::{UserMix, UserRequest};
+use users::{PlannedRequest, UserMix};
 
 /// A run, before it is run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,46 +22,26 @@ pub struct Plan {
     pub(crate) seed: u64,
     /// The cluster.
     pub(crate) shape: Shape,
-    /// What goes wrong, by its moment.
+    /// The faults, by their moments.
     pub(crate) faults: Vec<PlannedFault>,
-    /// What users ask for, by its moment.
+    /// The requests of users, by their moments.
     pub(crate) requests: Vec<PlannedRequest>,
-}
-
-/// A fault, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PlannedFault {
-    /// The moment at which it begins.
-    pub(crate) at: Micros,
-    /// The time after which it is over; none for one that is over at once.
-    pub(crate) lasts: Micros,
-    /// The fault.
-    pub(crate) fault: Fault,
-}
-
-/// A request of a user, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PlannedRequest {
-    /// The moment at which it is made.
-    pub(crate) at: Micros,
-    /// The request.
-    pub(crate) request: UserRequest,
 }
 
 impl Plan {
     /// The plan that a seed makes.
     pub fn for_seed(seed: u64) -> Self {
         let root = Seed(seed);
-        let shape = Shape::draw(&Chance::for_purpose(root, "shape"));
-        let faults = FaultMix::draw(&Chance::for_purpose(root, "fault mix"))
+        let shape = Shape::draw_from(&Chance::for_purpose(root, "shape"));
+        let faults = FaultMix::draw_from(&Chance::for_purpose(root, "fault mix"))
             .draw_faults(&Chance::for_purpose(root, "faults"), &shape);
-        let requests = UserMix::draw(&Chance::for_purpose(root, "user mix"))
+        let requests = UserMix::draw_from(&Chance::for_purpose(root, "user mix"))
             .draw_requests(&Chance::for_purpose(root, "users"), &shape);
         Self { seed, shape, faults, requests }
     }
 
     /// The seed it was made from.
-    pub fn seed(&self) -> u64 {
+    pub fn run_seed(&self) -> u64 {
         self.seed
     }
 

@@ -74,10 +74,10 @@ impl UnitKind {
 
 impl Shape {
     /// A cluster by chance.
-    pub(crate) fn draw(chance: &Chance) -> Self {
-        let machines = chance.pick(3, &[2, 3, 3, 4, 5]);
+    pub(crate) fn draw_from(chance: &Chance) -> Self {
+        let machines = chance.pick_one(3, &[2, 3, 3, 4, 5]);
         let drifts = (0..machines)
-            .map(|_| if chance.happens(500) { 0 } else { i64_within(chance, 2000) })
+            .map(|_| if chance.happens_by_chance(500) { 0 } else { i64_within(chance, 2000) })
             .collect();
         let mut units = Vec::new();
         for (kind, most) in [
@@ -88,7 +88,7 @@ impl Shape {
             (UnitKind::Job, 2),
             (UnitKind::Global, 2),
         ] {
-            for number in 0..chance.within(u64::from(kind == UnitKind::Plain), most) {
+            for number in 0..chance.number_within(u64::from(kind == UnitKind::Plain), most) {
                 let name = match kind {
                     UnitKind::Plain => format!("plain{number}.service"),
                     UnitKind::Spread => format!("spread@{number}.service"),
@@ -102,13 +102,13 @@ impl Shape {
         }
         Self {
             machines,
-            ttl_seconds: chance.pick(10, &[3, 5, 10]),
-            latency: Micros::from_millis(chance.pick(3, &[3, 20, 150])),
+            ttl_seconds: chance.pick_one(10, &[3, 5, 10]),
+            latency: Micros::from_millis(chance.pick_one(3, &[3, 20, 150])),
             drifts,
             units,
-            slow_per_mille: chance.pick(0, &[50, 200]),
-            failing_per_mille: chance.pick(0, &[0, 100]),
-            calm_from: chance.span(Micros::from_secs(120), Micros::from_secs(500)),
+            slow_per_mille: chance.pick_one(0, &[50, 200]),
+            failing_per_mille: chance.pick_one(0, &[0, 100]),
+            calm_from: chance.time_within(Micros::from_secs(120), Micros::from_secs(500)),
         }
     }
 
@@ -134,5 +134,5 @@ impl Shape {
 
 fn i64_within(chance: &Chance, most: i64) -> i64 {
     let width = u64::try_from(most).unwrap_or(0) * 2;
-    i64::try_from(chance.within(0, width)).unwrap_or(0) - most
+    i64::try_from(chance.number_within(0, width)).unwrap_or(0) - most
 }

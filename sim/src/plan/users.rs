@@ -5,10 +5,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PlannedRequest;
 use super::shape::Shape;
 use crate::moment::Micros;
 use crate::seed::Chance;
+
+/// A request of a user, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PlannedRequest {
+    /// The moment at which it is made.
+    pub(crate) at: Micros,
+    /// The request.
+    pub(crate) request: UserRequest,
+}
 
 /// A request. Units and machines are named by their number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,12 +56,12 @@ impl UserRequest {
     }
 
     /// All kinds.
-    pub(crate) fn kinds() -> &'static [&'static str] {
+    pub(crate) fn kind_names() -> &'static [&'static str] {
         &["launch", "load", "deactivate", "destroy", "cordon", "drain", "uncordon", "unfreeze"]
     }
 }
 
-/// How often users ask for what.
+/// The frequency of each request of users.
 #[derive(Debug)]
 pub(crate) struct UserMix {
     pause: Micros,
@@ -65,12 +73,12 @@ pub(crate) struct UserMix {
 
 impl UserMix {
     /// A mix by chance.
-    pub(crate) fn draw(chance: &Chance) -> Self {
+    pub(crate) fn draw_from(chance: &Chance) -> Self {
         Self {
-            pause: Micros::from_secs(chance.pick(15, &[3, 15, 60])),
-            fickle_per_mille: chance.pick(0, &[100, 400]),
-            cordons_per_mille: chance.pick(0, &[0, 60, 200]),
-            unfreezes_per_mille: chance.pick(0, &[0, 30]),
+            pause: Micros::from_secs(chance.pick_one(15, &[3, 15, 60])),
+            fickle_per_mille: chance.pick_one(0, &[100, 400]),
+            cordons_per_mille: chance.pick_one(0, &[0, 60, 200]),
+            unfreezes_per_mille: chance.pick_one(0, &[0, 30]),
         }
     }
 
@@ -80,17 +88,18 @@ impl UserMix {
         let mut at = Micros::from_secs(3);
         for unit in 0..shape.units.len() {
             requests.push(PlannedRequest { at, request: UserRequest::Launch { unit, version: 0 } });
-            at += chance.span(Micros::ZERO, Micros::from_millis(400));
+            at += chance.time_within(Micros::ZERO, Micros::from_millis(400));
         }
         loop {
-            at += chance.span(Micros(self.pause.0 / 4), Micros(self.pause.0 * 2));
+            at += chance.time_within(Micros(self.pause.0 / 4), Micros(self.pause.0 * 2));
             if at >= shape.calm_from {
                 break;
             }
             let request = self.draw_request(chance, shape);
             requests.push(PlannedRequest { at, request: request.clone() });
-            while at < shape.calm_from && chance.happens(self.fickle_per_mille) {
-                at += chance.span(Micros(100), Micros::from_millis(chance.pick(5, &[50, 1000])));
+            while at < shape.calm_from && chance.happens_by_chance(self.fickle_per_mille) {
+                at += chance
+                    .time_within(Micros(100), Micros::from_millis(chance.pick_one(5, &[50, 1000])));
                 let again = draw_change(chance, unit_of(&request, chance, shape));
                 requests.push(PlannedRequest { at, request: again });
             }
@@ -105,24 +114,24 @@ impl UserMix {
     }
 
     fn draw_request(&self, chance: &Chance, shape: &Shape) -> UserRequest {
-        let machine = chance.index(shape.machines);
-        if chance.happens(self.unfreezes_per_mille) {
+        let machine = chance.pick_index(shape.machines);
+        if chance.happens_by_chance(self.unfreezes_per_mille) {
             return UserRequest::Unfreeze;
         }
-        if chance.happens(self.cordons_per_mille) {
-            return match chance.below(4) {
+        if chance.happens_by_chance(self.cordons_per_mille) {
+            return match chance.number_below(4) {
                 0 => UserRequest::Cordon { machine },
                 1 => UserRequest::Drain { machine },
                 _ => UserRequest::Uncordon { machine },
             };
         }
-        draw_change(chance, chance.index(shape.units.len()))
+        draw_change(chance, chance.pick_index(shape.units.len()))
     }
 }
 
 fn draw_change(chance: &Chance, unit: usize) -> UserRequest {
-    match chance.below(10) {
-        0..=5 => UserRequest::Launch { unit, version: chance.below(3) },
+    match chance.number_below(10) {
+        0..=5 => UserRequest::Launch { unit, version: chance.number_below(3) },
         6 => UserRequest::Load { unit },
         7 => UserRequest::Deactivate { unit },
         _ => UserRequest::Destroy { unit },
@@ -135,6 +144,6 @@ fn unit_of(request: &UserRequest, chance: &Chance, shape: &Shape) -> usize {
         | UserRequest::Load { unit }
         | UserRequest::Deactivate { unit }
         | UserRequest::Destroy { unit } => *unit,
-        _ => chance.index(shape.units.len()),
+        _ => chance.pick_index(shape.units.len()),
     }
 }

@@ -101,7 +101,7 @@ impl SystemdModel {
         let loaded = asked.iter().filter_map(|unit| Some((unit, self.units.get(unit)?)));
         let listed = loaded.map(|(unit, found)| {
             let (load, active, sub) =
-                (found.load.to_owned(), found.active(), found.sub().to_owned());
+                (found.load.to_owned(), found.active_state(), found.sub_state().to_owned());
             (unit.clone(), ListedUnit { load, active, sub })
         });
         listed.collect()
@@ -120,8 +120,8 @@ impl SystemdModel {
         };
         Ok(match property {
             UnitProperty::LoadState => text(found.load),
-            UnitProperty::ActiveState => text(found.active().as_str()),
-            UnitProperty::SubState => text(found.sub()),
+            UnitProperty::ActiveState => text(found.active_state().as_str()),
+            UnitProperty::SubState => text(found.sub_state()),
             UnitProperty::FragmentPath => PropertyValue::Text(fragment_path(found)),
             UnitProperty::NeedDaemonReload => PropertyValue::Flag(self.is_outdated(unit)),
             UnitProperty::JobNumber => {

@@ -99,7 +99,7 @@ pub(super) enum TypePart {
     Plain,
 }
 
-/// What a unit's file says.
+/// The content of a unit's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Definition {
     /// The file that this was read from.
@@ -196,14 +196,14 @@ impl Definition {
     }
 
     /// Every unit that this one refers to, and so keeps in memory.
-    pub(super) fn references(&self) -> impl Iterator<Item = &UnitName> {
+    pub(super) fn referenced_units(&self) -> impl Iterator<Item = &UnitName> {
         [&self.after, &self.before, &self.wants, &self.requires, &self.part_of, &self.conflicts]
             .into_iter()
             .flatten()
             .chain(&self.triggers)
     }
 
-    pub(super) fn service(&self) -> Option<&ServicePart> {
+    pub(super) fn service_part(&self) -> Option<&ServicePart> {
         if let TypePart::Service(part) = &self.part { Some(part) } else { None }
     }
 }
@@ -365,8 +365,8 @@ mod tests {
         let text = "[Unit]\nAfter=b.service c.service\nWants=b.service\n[Service]\nType=oneshot\n\
                     ExecStart=/sim/run --version=2 takes=1ms..2s fails=3 stays=4s\nTimeoutStopSec=5\n";
         let read = Definition::parse(&unit, text).unwrap();
-        assert_eq!(read.references().count(), 3);
-        let service = read.service().unwrap();
+        assert_eq!(read.referenced_units().count(), 3);
+        let service = read.service_part().unwrap();
         assert_eq!(service.program.takes.longest, Duration::from_secs(2));
         assert_eq!(
             (service.program.fails, service.stop_limit),

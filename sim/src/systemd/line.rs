@@ -70,7 +70,7 @@ impl SimulatedSystemd {
     }
 
     /// The daemon is gone.
-    pub fn disconnect(&self) {
+    pub fn lose_connection(&self) {
         self.lock().sink = None;
     }
 
@@ -192,9 +192,9 @@ impl SystemdManager for SimulatedSystemd {
     }
 
     async fn enqueue_job(&self, kind: JobKind, unit: &UnitName) -> Result<JobId, RunnerError> {
-        match self.call(kind.verb(), SystemdCall::EnqueueJob(kind, unit.clone())).await? {
+        match self.call(kind.verb_text(), SystemdCall::EnqueueJob(kind, unit.clone())).await? {
             SystemdAnswer::Job(job) => Ok(job),
-            _ => Err(strange(kind.verb())),
+            _ => Err(strange(kind.verb_text())),
         }
     }
 
@@ -239,7 +239,7 @@ impl UnitHost for SimulatedSystemd {
         found.map(|found| (found.last_run(), found.since)).unwrap_or_default()
     }
 
-    fn facts(&self) -> Option<HostFacts> {
+    fn host_facts(&self) -> Option<HostFacts> {
         None
     }
 }

@@ -21,7 +21,7 @@ const START_LIMIT_HIT: MainExit = MainExit { result: "start-limit-hit", code: 0,
 
 impl SystemdModel {
     /// Begins a unit's start. `again` is systemd's own after a failure, which counts.
-    pub(super) fn launch(&mut self, unit: &UnitName, again: bool) {
+    pub(super) fn launch_unit(&mut self, unit: &UnitName, again: bool) {
         let now = self.now;
         let Some(found) = self.units.get_mut(unit) else { return };
         let Some(definition) = found.definition.clone().filter(|_| found.load == load::LOADED)
@@ -88,7 +88,8 @@ impl SystemdModel {
     /// The time of a start is over.
     fn on_started(&mut self, unit: &UnitName) {
         let Some(found) = self.units.get(unit) else { return };
-        let Some(service) = found.running.as_ref().and_then(|running| running.service()).cloned()
+        let Some(service) =
+            found.running.as_ref().and_then(|running| running.service_part()).cloned()
         else {
             return;
         };
@@ -128,7 +129,7 @@ impl SystemdModel {
     /// Begins to stop what is there.
     pub(super) fn begin_stop(&mut self, unit: &UnitName) {
         let Some(found) = self.units.get(unit) else { return };
-        let service = found.running.as_ref().and_then(|running| running.service()).cloned();
+        let service = found.running.as_ref().and_then(|running| running.service_part()).cloned();
         let has_process = matches!(found.phase, Phase::Starting | Phase::Up);
         match (found.phase, service) {
             (Phase::Stopping, _) => {}
@@ -149,7 +150,7 @@ impl SystemdModel {
     /// The time of a stop is over.
     fn on_stopped(&mut self, unit: &UnitName) {
         let Some(found) = self.units.get(unit) else { return };
-        let service = found.running.as_ref().and_then(|running| running.service()).cloned();
+        let service = found.running.as_ref().and_then(|running| running.service_part()).cloned();
         let Some(service) = service else {
             return self.end_run(unit, MainExit::SUCCESS, false);
         };
@@ -173,7 +174,7 @@ impl SystemdModel {
         let now = self.now;
         let Some(found) = self.units.get_mut(unit) else { return };
         (found.exit, found.due, found.fires) = (exit, None, None);
-        let service = found.running.as_ref().and_then(|running| running.service()).cloned();
+        let service = found.running.as_ref().and_then(|running| running.service_part()).cloned();
         let restart = service.as_ref().map_or(RestartRule::No, |service| service.restart);
         let again = by_itself
             && !self.stopping
@@ -260,13 +261,13 @@ impl SystemdModel {
             match found.phase {
                 Phase::Starting => self.on_started(&unit),
                 Phase::Up => {
-                    let program = found.running.as_ref().and_then(|running| running.service());
+                    let program = found.running.as_ref().and_then(|running| running.service_part());
                     let status = program
                         .map_or(0, |service| service.program.fails.unwrap_or(service.program.exit));
                     self.end_run(&unit, MainExit::by_itself(status), true);
                 }
                 Phase::Stopping => self.on_stopped(&unit),
-                Phase::AwaitsRestart => self.launch(&unit, true),
+                Phase::AwaitsRestart => self.launch_unit(&unit, true),
                 Phase::Down | Phase::Failed | Phase::Remains => {}
             }
         }
@@ -308,8 +309,8 @@ impl SystemdModel {
         (found.phase, found.since) = (phase, wall);
         self.signals.push(ManagerSignal::UnitChanged {
             unit: unit.clone(),
-            active: found.active(),
-            sub: found.sub().to_owned(),
+            active: found.active_state(),
+            sub: found.sub_state().to_owned(),
             invocation: found.last_run(),
             since: wall,
         });

@@ -33,7 +33,7 @@ impl SystemdModel {
                 self.read_definition(&unit);
             }
             let definition = self.units.get(&unit).and_then(|found| found.definition.as_ref());
-            open.extend(definition.into_iter().flat_map(|found| found.references().cloned()));
+            open.extend(definition.into_iter().flat_map(|found| found.referenced_units().cloned()));
         }
     }
 
@@ -123,7 +123,7 @@ impl SystemdModel {
                 continue;
             }
             let definition = self.units.get(unit).and_then(|found| found.definition.as_ref());
-            open.extend(definition.into_iter().flat_map(|found| found.references()));
+            open.extend(definition.into_iter().flat_map(|found| found.referenced_units()));
         }
         kept
     }

@@ -17,7 +17,7 @@ const REACHED: [&str; 5] =
 
 impl SystemdModel {
     /// The machine is switched on: its targets are reached, and what is hooked into them is started.
-    pub(super) fn boot(&mut self) {
+    pub(super) fn begin_boot(&mut self) {
         self.boots += 1;
         self.reach_targets();
     }
@@ -44,7 +44,7 @@ impl SystemdModel {
         self.forget_everything();
         self.hooks.clear();
         forget_run(Path::new("/run"));
-        self.boot();
+        self.begin_boot();
     }
 
     /// The machine begins to go down: everything is stopped, nothing is started any more.
@@ -89,7 +89,7 @@ impl SystemdModel {
     }
 
     /// systemd executes itself anew: it reads its files, and speaks over another connection.
-    pub fn reexecute(&mut self) {
+    pub fn reexecute_systemd(&mut self) {
         self.signals.push(ManagerSignal::OwnerChanged);
         self.reload_units();
         self.signals.push(ManagerSignal::Connected);

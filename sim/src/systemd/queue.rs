@@ -210,7 +210,7 @@ impl SystemdModel {
                 if let Some(job) = self.jobs.get_mut(unit) {
                     (job.kind, job.running) = (JobKind::Start, true);
                 }
-                self.launch(unit, false);
+                self.launch_unit(unit, false);
             }
         }
     }

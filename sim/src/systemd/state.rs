@@ -145,7 +145,7 @@ impl LoadedUnit {
         }
     }
 
-    pub(super) fn active(&self) -> ActiveState {
+    pub(super) fn active_state(&self) -> ActiveState {
         match self.phase {
             Phase::Down => ActiveState::Inactive,
             Phase::Failed => ActiveState::Failed,
@@ -155,7 +155,7 @@ impl LoadedUnit {
         }
     }
 
-    pub(super) fn sub(&self) -> &'static str {
+    pub(super) fn sub_state(&self) -> &'static str {
         let part = self.definition.as_ref().map(|definition| &definition.part);
         match (self.phase, part) {
             (Phase::Down, _) => sub::DEAD,
@@ -203,11 +203,11 @@ impl SystemdModel {
             signals: Vec::new(),
             starts: Vec::new(),
         };
-        model.boot();
+        model.begin_boot();
         model
     }
 
-    /// What has been said unasked since this was called last, in order.
+    /// The signals sent since this was called last, in order.
     pub fn take_signals(&mut self) -> Vec<ManagerSignal> {
         std::mem::take(&mut self.signals)
     }
@@ -232,7 +232,7 @@ impl SystemdModel {
 
     /// The state of a unit: `ActiveState`; inactive for one that is not loaded.
     pub fn active_state(&self, unit: &UnitName) -> ActiveState {
-        self.units.get(unit).map(LoadedUnit::active).unwrap_or_default()
+        self.units.get(unit).map(LoadedUnit::active_state).unwrap_or_default()
     }
 
     /// A length of time of a range: by the machine, the unit, the number of its run and the purpose alone.

@@ -49,7 +49,7 @@ impl Bench {
     /// The daemon is killed, and another one begins.
     pub(crate) fn restart_daemon(&mut self) {
         self.node.kill_tasks();
-        self.systemd.disconnect();
+        self.systemd.lose_connection();
         let node = Node::new(self.now);
         let disk = Arc::new(self.disk.clone());
         let (runner, events) = node.enter(|| self.systemd.connect(disk, Wall::new(|| WALL)));

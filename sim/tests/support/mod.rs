@@ -1,5 +1,7 @@
 //! The bed that the cases of the store's suite lie in, on a simulated line: real time, no latency, nothing lost.
 
+#![allow(clippy::unused_async, reason = "the cases wait for what takes time with a real server")]
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};

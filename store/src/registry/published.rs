@@ -23,7 +23,7 @@ pub(super) struct StateRevisions {
 }
 
 impl PublishedStates {
-    /// What is known for a presence; nothing, once it is taken.
+    /// The states known for a presence; nothing, once it is taken.
     pub(super) fn take_known(&self, presence: &Presence) -> Option<StateRevisions> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         known.filter(|k| k.machine == presence.machine && k.lease == presence.lease.id)

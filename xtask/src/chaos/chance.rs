@@ -29,14 +29,14 @@ impl Chance {
     }
 
     /// A number below `end`; 0 for an `end` of 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(super) fn number_below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.next() % end).unwrap_or(0)
     }
 
     /// One of several.
-    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
-        of.get(self.below(of.len())).copied()
+    pub(super) fn pick_one<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+        of.get(self.number_below(of.len())).copied()
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     fn a_round_is_the_same_whatever_those_before_it_needed() {
         let drawn = |seed, round| {
             let mut chance = Chance::new(seed, round);
-            (0..8).map(|_| chance.below(1000)).collect::<Vec<_>>()
+            (0..8).map(|_| chance.number_below(1000)).collect::<Vec<_>>()
         };
         assert_eq!(drawn(7, 3), drawn(7, 3));
         assert_ne!(drawn(7, 3), drawn(7, 4));

@@ -9,7 +9,7 @@ fn is_ours(unit: &str) -> bool {
     unit.starts_with("single") || unit.starts_with("apart@")
 }
 
-/// What runs where, with the id of each run.
+/// The units that run and their hosts, with the id of each run.
 pub(super) fn running_units(cluster: &Cluster) -> Result<Running> {
     cluster.list_running(is_ours)
 }

@@ -8,7 +8,7 @@ use muster_tests::lab::{ETCD_PORT, Host, Signal};
 
 use super::chance::Chance;
 use super::checks;
-use super::plan::{Fault, FaultKind, Round, milliseconds};
+use super::plan::{Fault, FaultKind, Round, milliseconds_of};
 use super::users::Wishes;
 
 const ETCD: &str = "etcd.service";
@@ -31,7 +31,7 @@ pub(super) fn play_round(
     let mut lasting: Vec<Fault> = Vec::new();
     let length = usize::try_from(end.as_millis()).unwrap_or(0);
     let mut requests: Vec<Duration> =
-        (0..round.requests).map(|_| milliseconds(chance.below(length))).collect();
+        (0..round.requests).map(|_| milliseconds_of(chance.number_below(length))).collect();
     requests.sort();
     let mut asked = Vec::new();
     while !(waiting.is_empty() && lasting.is_empty()) {

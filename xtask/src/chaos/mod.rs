@@ -50,7 +50,7 @@ pub(crate) fn run_chaos(arguments: &ChaosArguments) -> Result<()> {
     let package = dist::make_package(&binaries)?;
     let provision = vec!["--ttl".to_owned(), TTL.to_owned()];
     let options = Options { package: Some(package), provision, ..Options::default() };
-    let cluster = Cluster::boot(&options)?;
+    let cluster = Cluster::boot_hosts(&options)?;
     let result = run_rounds(&cluster, seed, Duration::from_secs(arguments.minutes * 60));
     match result {
         Ok(tally) => {
@@ -71,7 +71,7 @@ fn run_rounds(cluster: &Cluster, seed: u64, limit: Duration) -> Result<plan::Tal
     let mut number = 0;
     while began.elapsed() < limit {
         let mut chance = chance::Chance::new(seed, number);
-        let round = Round::choose(&mut chance, cluster.hosts().len());
+        let round = Round::choose_faults(&mut chance, cluster.hosts().len());
         cluster.step(&format!("round {number}: {round}"));
         let before = checks::running_units(cluster)?;
         let asked = faults::play_round(cluster, &round, &mut wishes, &mut chance)?;

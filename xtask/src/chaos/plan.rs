@@ -123,22 +123,22 @@ const MOST: usize = 4;
 
 impl Round {
     /// A round by chance. A third of them have only faults that may move nothing.
-    pub(super) fn choose(chance: &mut Chance, hosts: usize) -> Self {
-        let gentle = chance.below(3) == 0;
+    pub(super) fn choose_faults(chance: &mut Chance, hosts: usize) -> Self {
+        let gentle = chance.number_below(3) == 0;
         let kinds: Vec<FaultKind> =
             KINDS.into_iter().filter(|kind| !gentle || kind.keeps_everything()).collect();
-        let count = 1 + chance.below(MOST);
+        let count = 1 + chance.number_below(MOST);
         let mut faults: Vec<Fault> = Vec::new();
         for _ in 0..count {
-            let Some(kind) = chance.pick(&kinds) else { continue };
+            let Some(kind) = chance.pick_one(&kinds) else { continue };
             let fault = Fault {
                 kind,
-                host: chance.below(hosts),
-                begins: milliseconds(chance.below(SPREAD)),
+                host: chance.number_below(hosts),
+                begins: milliseconds_of(chance.number_below(SPREAD)),
                 lasts: if kind.is_instant() {
                     Duration::ZERO
                 } else {
-                    milliseconds(200 + chance.below(LONGEST))
+                    milliseconds_of(200 + chance.number_below(LONGEST))
                 },
             };
             // A host that is off cannot be paused, and a fault of a kind that is there already ends with the first.
@@ -148,7 +148,7 @@ impl Round {
             }
         }
         faults.sort_by_key(|fault| fault.begins);
-        Self { faults, requests: chance.below(4) }
+        Self { faults, requests: chance.number_below(4) }
     }
 
     /// True if nothing may stop, start or move in it but what users ask for.
@@ -157,7 +157,7 @@ impl Round {
     }
 }
 
-pub(super) fn milliseconds(count: usize) -> Duration {
+pub(super) fn milliseconds_of(count: usize) -> Duration {
     Duration::from_millis(u64::try_from(count).unwrap_or(0))
 }
 
@@ -172,7 +172,7 @@ impl fmt::Display for Round {
     }
 }
 
-/// What a run has had so far.
+/// The faults and requests that a run has had so far.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     rounds: usize,
@@ -208,8 +208,8 @@ mod tests {
     #[test]
     fn rounds_of_a_seed_are_the_same_and_touch_a_host_once() {
         for number in 0..200 {
-            let round = Round::choose(&mut Chance::new(1, number), 3);
-            assert_eq!(round, Round::choose(&mut Chance::new(1, number), 3));
+            let round = Round::choose_faults(&mut Chance::new(1, number), 3);
+            assert_eq!(round, Round::choose_faults(&mut Chance::new(1, number), 3));
             let mut hosts: Vec<usize> = round.faults.iter().map(|fault| fault.host).collect();
             hosts.sort_unstable();
             hosts.dedup();
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn every_kind_comes_and_so_do_gentle_rounds() {
         let rounds: Vec<Round> =
-            (0..500).map(|n| Round::choose(&mut Chance::new(2, n), 3)).collect();
+            (0..500).map(|n| Round::choose_faults(&mut Chance::new(2, n), 3)).collect();
         for kind in KINDS {
             assert!(
                 rounds.iter().any(|round| round.faults.iter().any(|f| f.kind == kind)),

@@ -11,7 +11,7 @@ use muster_tests::lab::Host;
 
 use super::chance::Chance;
 
-/// What is wanted of a unit.
+/// A wish about a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
     /// It runs on one host.
@@ -69,10 +69,10 @@ impl Wishes {
         chance: &mut Chance,
     ) -> Result<(String, String)> {
         let units: Vec<String> = self.0.keys().cloned().collect();
-        let unit = units.get(chance.below(units.len())).context("no units")?.clone();
+        let unit = units.get(chance.number_below(units.len())).context("no units")?.clone();
         let hosts: Vec<&Host> = cluster.hosts().iter().filter(|host| host.is_up()).collect();
-        let host = hosts.get(chance.below(hosts.len())).context("no host has power")?;
-        let (verb, wish) = match chance.below(5) {
+        let host = hosts.get(chance.number_below(hosts.len())).context("no host has power")?;
+        let (verb, wish) = match chance.number_below(5) {
             0 | 1 => ("start", Wish::Runs),
             2 => ("restart", Wish::Runs),
             3 => ("stop", Wish::Stopped),

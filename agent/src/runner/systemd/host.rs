@@ -1,21 +1,14 @@
 //! The machine around systemd, as far as a runner looks at it itself.
 //!
-//! Owns the seam between the runner and control groups, the runs that systemd links, and the facts that unit files may ask about;
-//! and the real ones. Files are [`crate::stdx::disk`]'s affair.
+//! Owns the seam between the runner and control groups, the runs that systemd links, and the facts that unit files may ask about. Files are [`crate::stdx::disk`]'s affair.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use muster_common::container::HostFacts;
 use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
-
-use super::groups::ControlGroups;
-use super::invocation::current_invocation;
-use crate::host::identity;
-use crate::runner::host_facts;
 
 /// Most processes that are named; a hundred numbers tell nobody more.
 const NAMED: usize = 8;
@@ -30,7 +23,7 @@ pub trait UnitHost: fmt::Debug + Send + Sync + 'static {
     fn current_run(&self, unit: &UnitName, active: &ActiveState) -> (String, u64);
 
     /// The facts that unit files may ask about this machine; nothing for one without an id.
-    fn facts(&self) -> Option<HostFacts>;
+    fn host_facts(&self) -> Option<HostFacts>;
 }
 
 /// The control groups of units.
@@ -67,25 +60,6 @@ impl Leftovers {
             1 => format!("waits for a process that it has left behind: {}", named.join(", ")),
             _ => format!("waits for processes that it has left behind: {}{more}", named.join(", ")),
         }
-    }
-}
-
-/// This machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ThisHost;
-
-impl UnitHost for ThisHost {
-    fn groups_below(&self, own: &str) -> Arc<dyn UnitGroups> {
-        Arc::new(ControlGroups::below_manager(own))
-    }
-
-    fn current_run(&self, unit: &UnitName, active: &ActiveState) -> (String, u64) {
-        current_invocation(unit, active)
-    }
-
-    fn facts(&self) -> Option<HostFacts> {
-        let id = identity::machine_id(Path::new("/etc/machine-id")).ok();
-        id.map(|id| host_facts::read_host_facts(&id))
     }
 }
 

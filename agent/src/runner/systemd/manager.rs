@@ -123,7 +123,7 @@ pub enum JobKind {
 
 impl JobKind {
     /// The word for it, for people.
-    pub fn verb(self) -> &'static str {
+    pub fn verb_text(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",

@@ -15,6 +15,7 @@ pub mod manager;
 mod observe;
 mod outcome;
 mod signals;
+mod this_host;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,7 @@ use muster_runtime::{Task, sleep, timeout};
 
 use self::bus::Bus;
 use self::definitions::Definitions;
-use self::host::{ThisHost, UnitGroups, UnitHost};
+use self::host::{UnitGroups, UnitHost};
 use self::host_units::HostUnits;
 use self::manager::{
     JobId, JobKind, JobResult, ManagerSignal, PropertyValue, SignalSink, SystemdManager,
@@ -39,6 +40,7 @@ use self::manager::{
 };
 use self::outcome::{ServiceFailure, outcome_of_job, result_by_state};
 use self::signals::SignalReader;
+use self::this_host::ThisHost;
 use super::files::UnitFiles;
 use super::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
 use crate::stdx::clock::Wall;
@@ -147,7 +149,7 @@ impl Systemd {
             let definitions = Arc::clone(&definitions);
             async move { definitions.keep_fresh().await }
         });
-        let host = HostUnits::new(Arc::clone(&disk), machine.facts());
+        let host = HostUnits::new(Arc::clone(&disk), machine.host_facts());
         let systemd = Self {
             manager,
             machine,
@@ -195,7 +197,7 @@ impl Systemd {
                 Ok(Ok(result)) => return Ok(self.job_outcome(kind, unit, &result).await),
                 Ok(Err(_)) => {
                     return Err(RunnerError::Lost {
-                        during: format!("{} {unit}", kind.verb()),
+                        during: format!("{} {unit}", kind.verb_text()),
                         problem: "the connection broke before the job's end".to_owned(),
                     });
                 }

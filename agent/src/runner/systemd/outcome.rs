@@ -44,7 +44,7 @@ impl ServiceFailure {
 
 /// The outcome of a job with this result. `failure` is a failed unit's, as [`ServiceFailure::text`] gives it.
 pub(super) fn outcome_of_job(kind: JobKind, result: &JobResult, failure: &str) -> StartOutcome {
-    let what = kind.verb();
+    let what = kind.verb_text();
     let problem = match result {
         JobResult::Done | JobResult::Skipped => return StartOutcome::Done,
         JobResult::TimedOut => format!("{what} timed out"),

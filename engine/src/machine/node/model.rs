@@ -36,7 +36,7 @@ pub enum Basis {
     Store,
 }
 
-/// How long the daemon has to go.
+/// The time that the daemon has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outlook {
     /// As far as is known for ever.
