@@ -42,7 +42,8 @@ pub(super) fn check_states(
     }
     for (unit, places) in &snapshot.places {
         for (machine, placement) in places {
-            if snapshot.machines.contains_key(machine)
+            // One that goes down takes its reports back as its units end.
+            if snapshot.machines.get(machine).is_some_and(|machine| !machine.leaving)
                 && !records.is_unreadable(&format!("state/{machine}/{unit}"))
             {
                 let state = snapshot.states.get(unit).and_then(|reports| reports.get(machine));
@@ -64,8 +65,10 @@ fn compare_with_placement(
     if let Some(problem) = &state.problem {
         return Some(Violation::UnitFailed { unit, machine, problem: problem.clone() });
     }
+    // A start takes its time: an image is fetched, a service gets ready. It says so.
+    let is_starting = state.active == ActiveState::Activating;
     // A state without a file is of a machine that runs another than the cluster knows.
-    if !is_done || state.file.is_some_and(|file| file != placement.file) {
+    if !is_done && !is_starting || state.file.is_some_and(|file| file != placement.file) {
         return Some(Violation::NotCarriedOut { unit, machine });
     }
     if state.active == ActiveState::Failed && placement.desired == DesiredState::Launched {
