@@ -57,7 +57,7 @@ pub use etcd::protocol as etcd_protocol;
 pub use options::{EtcdOptions, Liveness};
 pub use registry::{
     ClusterWatch, CommitError, DestroyOutcome, ForgetOutcome, Leadership, Presence, RebootGroup,
-    RebootRecords, RebootScope, RebootWatchEvent, Registry, RegistryError,
+    RebootRecords, RebootScope, RebootWatchEvent, Registry, RegistryError, StoreContents,
 };
 pub use store::{
     CommitOutcome, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS,

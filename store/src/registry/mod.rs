@@ -51,6 +51,7 @@ mod records;
 mod states;
 mod units;
 mod watch;
+mod whole;
 mod write_ids;
 
 pub use access::Registry;
@@ -60,3 +61,4 @@ pub use muster_common::lease::{Leadership, Presence};
 pub use reboots::{RebootGroup, RebootRecords, RebootScope, RebootWatchEvent};
 pub use units::DestroyOutcome;
 pub use watch::ClusterWatch;
+pub use whole::StoreContents;

@@ -155,7 +155,7 @@ pub(super) fn record_problem(key: &str, value: &[u8]) -> Option<String> {
 
 impl RebootRecords {
     /// Adds a record, or says what is wrong with it. One that is none of ours is passed over.
-    fn add_record(&mut self, key: &str, value: &[u8]) -> Result<(), String> {
+    pub(super) fn add_record(&mut self, key: &str, value: &[u8]) -> Result<(), String> {
         fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
             decode::<Record<T>>(value).map(|record| record.value)
         }

@@ -47,6 +47,7 @@ macro_rules! with_all_cases {
             machines::held_machines_are_recorded_and_let_go,
             machines::members_are_recorded_and_take_their_leave,
             machines::the_time_left_of_each_machine_is_told,
+            machines::a_record_that_hangs_on_no_lease_is_told,
             cordons::each_holder_takes_back_its_own,
             cordons::who_cordons_again_keeps_the_time_and_the_drain,
             cordons::only_the_leader_ends_a_drain_and_only_the_one_it_means,

@@ -249,3 +249,14 @@ pub(crate) async fn the_time_left_of_each_machine_is_told(bed: &Bed) {
     // As much as comes in time, which is nothing here.
     assert!(registry.time_left(&asked, Duration::ZERO).await.unwrap().len() <= asked.len());
 }
+
+pub(crate) async fn a_record_that_hangs_on_no_lease_is_told(bed: &Bed) {
+    let registry = bed.registry();
+    present(&registry, "m1").await;
+    let ops = ["leader", "reboot/default"].map(|key| bed.put(key, "{}")).to_vec();
+    bed.store.commit(vec![], ops).await.unwrap();
+    let read = registry.read_cluster().await.unwrap();
+    assert_eq!(read.unleased.into_iter().collect::<Vec<_>>(), ["leader"]);
+    assert_eq!(read.snapshot, registry.read_snapshot().await.unwrap());
+    assert_eq!(read.reboots.groups, registry.read_reboots().await.unwrap().groups);
+}
