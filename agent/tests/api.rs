@@ -327,7 +327,6 @@ async fn fleetctl_submits_starts_lists_and_destroys() {
     let cluster = cluster().await;
     let path = "/fleet/v1/units/hello.service";
     assert_eq!(cluster.get(path).await.message(), "unit does not exist");
-
     let created =
         cluster.put("hello.service", json!({"name": "hello.service", "options": options()})).await;
     assert_eq!(created.status, StatusCode::CREATED);

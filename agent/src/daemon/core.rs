@@ -21,6 +21,7 @@ use crate::machine::converge::{Converge, ConvergeConfig};
 use crate::machine::ledger::Ledger;
 use crate::machine::outage_note::OutageNote;
 use crate::machine::registration::RegistrationLoop;
+use crate::machine::sight::MachineSight;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::systemd::Systemd;
@@ -253,6 +254,13 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let leaving = watch::Sender::new(false);
     registrar = registrar.with_leaving(leaving.subscribe());
     let converge = settings.agent.then(|| {
+        health.set_sight(Arc::new(MachineSight {
+            runner: Arc::clone(&runner),
+            disk: Arc::clone(&disk),
+            placements: last_known::path(&settings.state_dir),
+            cluster: cluster.clone(),
+            boot: host.boot_id(),
+        }));
         Converge::new(ConvergeConfig {
             machine: settings.machine_id.clone(),
             registry: registry.clone(),

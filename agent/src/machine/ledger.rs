@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use muster_common::api::inspect::OwnedReport;
 use muster_common::probe::{is_planted, reached};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
@@ -211,6 +212,15 @@ impl OwnedUnits for Mutex<Ledger> {
 
     fn owned_lately(&self, unit: &UnitName, now: Instant) -> bool {
         lock(self).owned_lately(unit, now)
+    }
+
+    fn list_owned(&self) -> BTreeMap<UnitName, OwnedReport> {
+        let entries = lock(self).owned_units().clone();
+        let reports = entries.into_iter().map(|(unit, entry)| {
+            let Owned { file, generation, desired, .. } = entry.owned;
+            (unit, OwnedReport { file, generation, desired, problem: entry.problem })
+        });
+        reports.collect()
     }
 }
 

@@ -12,3 +12,4 @@ pub mod ledger;
 pub mod outage_note;
 pub mod registration;
 pub(crate) mod shutdown;
+pub mod sight;

@@ -2,11 +2,12 @@
 //!
 //! Owns the one place where the daemon's components say whether they work. It never acts on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use muster_common::api::inspect::OwnedReport;
 use muster_common::machine::{ContainerEngine, MachineId};
 use muster_common::unit::UnitName;
 use muster_runtime::Instant;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stdx::clock::Wall;
 use crate::stdx::errors::error_chain;
+use crate::telemetry::sight::{SeenUnits, UnitSight};
 
 /// The pause between two questions whether the store is there, and the time that it may take to answer.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
@@ -101,6 +103,9 @@ pub trait OwnedUnits: fmt::Debug + Send + Sync {
 
     /// True if a unit was one of them until a short time before `now`.
     fn owned_lately(&self, unit: &UnitName, now: Instant) -> bool;
+
+    /// All of them, as they are on record.
+    fn list_owned(&self) -> BTreeMap<UnitName, OwnedReport>;
 }
 
 /// The shared status. Cheap to clone.
@@ -111,6 +116,8 @@ pub struct Health {
     wall: Wall,
     /// The memory of this machine's units, once there is one.
     owned: Arc<OnceLock<Arc<dyn OwnedUnits>>>,
+    /// The way to look at this machine's units, once there is one.
+    sight: Arc<OnceLock<Arc<dyn UnitSight>>>,
 }
 
 /// Upper bounds of the buckets of how long a plan takes, in seconds: from one changed unit in a large cluster to a whole plan
@@ -136,6 +143,7 @@ impl Health {
             plan_seconds: Histogram::new(PLAN_SECONDS),
             wall,
             owned: Arc::default(),
+            sight: Arc::default(),
         }
     }
 
@@ -157,6 +165,19 @@ impl Health {
     /// Sets the memory of this machine's units. The first one stays.
     pub fn set_owned_units(&self, owned: Arc<dyn OwnedUnits>) {
         let _ = self.owned.set(owned);
+    }
+
+    /// Sets the way to look at this machine's units. The first one stays.
+    pub fn set_sight(&self, sight: Arc<dyn UnitSight>) {
+        let _ = self.sight.set(sight);
+    }
+
+    /// Looks at all units that this daemon knows of on its machine; nothing where it puts none there.
+    pub async fn see_units(&self) -> SeenUnits {
+        match (self.sight.get(), self.owned.get()) {
+            (Some(sight), Some(owned)) => sight.see_units(owned.list_owned()).await,
+            _ => SeenUnits::default(),
+        }
     }
 
     /// A receiver of every change.

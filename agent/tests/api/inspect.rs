@@ -1,5 +1,8 @@
 //! Status and journal: from the machine that has the unit, and of Muster's own units only.
 
+#[path = "whole.rs"]
+mod whole;
+
 use std::sync::Mutex;
 
 use musterd::machine::ledger::Ledger;

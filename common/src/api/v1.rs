@@ -12,6 +12,7 @@
 //! | `POST /v1/machines/ID/cordon`, `/uncordon` | | see [`super::cordon`] |
 //! | `GET /v1/reboot` and below | | see [`super::reboot`] |
 //! | `GET /v1/plan` | | [`Plan`](super::plan::Plan): what the engine would do next, refusals included |
+//! | `GET /v1/inspect/machine`, `/machines`, `/records` | | see [`super::inspect`] |
 //! | `POST /v1/unfreeze` | | 204: re-placement goes on although machines are missing |
 //! | `GET /v1/units/NAME/status?machine=ID` | | [`UnitStatus`], as systemctl prints it on the unit's machine |
 //! | `GET /v1/units/NAME/journal?machine=ID&lines=N&follow=BOOL&output=MODE` | | text, streamed; trailer-less, ends when journalctl does |

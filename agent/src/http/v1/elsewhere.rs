@@ -172,7 +172,7 @@ fn is_passed_on(status: StatusCode) -> bool {
 }
 
 /// A whole body of JSON; `None` if it is none, too long or too slow.
-async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Option<T> {
+pub(super) async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Option<T> {
     let whole = http_body_util::BodyExt::collect(Limited::new(body, limit));
     let whole = muster_runtime::timeout(BODY_TIMEOUT, whole).await.ok()?.ok()?;
     serde_json::from_slice(&whole.to_bytes()).ok()

@@ -11,6 +11,7 @@ mod log;
 mod reboot;
 mod units;
 mod wait;
+mod whole;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -35,6 +36,9 @@ pub(super) fn v1_routes() -> Router<App> {
         .route("/machines/{id}/drain", get(drain::show_progress).post(drain::drain_machine))
         .route("/machines/{id}/drain/events", get(drain::follow_drain))
         .route("/plan", get(lists::show_plan))
+        .route("/inspect/machine", get(whole::show_machine))
+        .route("/inspect/machines", get(whole::show_machines))
+        .route("/inspect/records", get(whole::show_records))
         .nest("/reboot", reboot::reboot_routes())
         .route("/unfreeze", post(units::unfreeze_cluster))
         .route("/version", get(lists::show_version))
