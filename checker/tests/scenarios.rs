@@ -99,3 +99,14 @@ fn each_word_has_a_script_that_says_it() {
         WORDS.iter().map(|(word, _)| *word).filter(|word| !said.contains(word)).collect();
     assert!(unsaid.is_empty(), "no script says {unsaid:?}");
 }
+
+#[test]
+fn the_page_explains_each_word_under_its_weight() {
+    let page = include_str!("../../docs/operations.md");
+    let section = page.split_once("## What is wrong with my cluster?\n").unwrap().1;
+    let section = section.split_once("\n## ").unwrap().0;
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let explained: Vec<&str> = rows.map(|row| row.split_once('`').unwrap().0).collect();
+    let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
+    assert_eq!(explained, words, "docs/operations.md has the words in the order of the list");
+}

@@ -2,6 +2,7 @@
 //!
 //! Owns what can be said. It never does any of it.
 
+pub(crate) mod doctor;
 pub(crate) mod fleet;
 mod global;
 pub(crate) mod reboot;
@@ -16,6 +17,7 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand,
 use clap_complete::Shell;
 use muster_common::text::FreeText;
 
+use doctor::DoctorArgs;
 pub(crate) use global::Global;
 use reboot::RebootArgs;
 use values::{parse_duration, parse_line_count};
@@ -29,7 +31,7 @@ pub(crate) const NAME: &str = "musterctl";
 /// The meaning of exit codes.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after \
                                      Ctrl-C; `status` exits with systemctl's code, `ssh` with that of the command \
-                                     (255 when ssh itself failed).";
+                                     (255 when ssh itself failed), `doctor` with 2 when no daemon could be asked.";
 
 /// The pages with more to read.
 const MANUALS: &str = "Manual pages: musterctl(1) and one for each command, such as musterctl-start(1); muster.unit(5) for unit \
@@ -185,6 +187,15 @@ pub(crate) enum Command {
 
     /// Show what the scheduler would do next, and which units no machine can take
     Plan,
+
+    /// Look at the whole cluster and say what is wrong with it
+    ///
+    /// Compares the records in the store, what every machine says of itself, and what its runner says. Each finding has a
+    /// word, which docs/operations.md explains, and says what to do. It changes nothing. What may pass by itself is looked at
+    /// again, and counts only if it lasts. A machine that does not answer is a finding; so is a store that cannot be read.
+    ///
+    /// Exits with 0 when nothing is wrong, with 1 when something is, and with 2 when no daemon could be asked.
+    Doctor(DoctorArgs),
 
     /// Let units be placed anew although half of the machines or more vanished together
     Unfreeze,

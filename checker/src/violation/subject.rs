@@ -10,6 +10,15 @@ use muster_common::unit::UnitName;
 use super::Violation;
 
 impl Violation {
+    /// True if it is the one that an earlier look has found: it is of the same kind and about the same, whatever else has
+    /// changed about it.
+    pub fn is_same_as(&self, earlier: &Self) -> bool {
+        let about = |violation: &Self| (violation.unit().cloned(), violation.machines());
+        let is_about_some = self.unit().is_some() || !self.machines().is_empty();
+        self.as_word() == earlier.as_word()
+            && if is_about_some { about(self) == about(earlier) } else { self == earlier }
+    }
+
     /// The unit that it is about, if it is about one.
     pub fn unit(&self) -> Option<&UnitName> {
         match self {

@@ -3,6 +3,9 @@
 //! Owns the next step, with the command where there is one. Most that is not settled is the daemons' own affair: if it stays, their
 //! logs say why, and the way out says whose.
 
+use muster_common::machine::MachineId;
+use muster_common::unit::UnitName;
+
 use super::Violation;
 
 /// Where placing is decided.
@@ -14,8 +17,16 @@ const MACHINE_LOG: &str =
     "it is that machine's daemon's to change: `journalctl -u musterd` there says what keeps it";
 
 impl Violation {
-    /// The next step, as a sentence.
-    pub fn way_out(&self) -> &'static str {
+    /// The next step, as a sentence, with the commands to run.
+    pub fn way_out(&self) -> String {
+        let unit = self.unit().map_or("UNIT", UnitName::as_str);
+        let machines = self.machines();
+        let machine = machines.first().map_or("MACHINE", MachineId::as_str);
+        self.general_way_out().replace("UNIT", unit).replace("MACHINE", machine)
+    }
+
+    /// The same for any unit and machine.
+    fn general_way_out(&self) -> &'static str {
         match self {
             Self::PlacedTwice { .. } => {
                 "`musterctl unload UNIT` takes it off both, `musterctl start UNIT` puts it on one; please report how it came to be"

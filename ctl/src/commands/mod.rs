@@ -5,6 +5,7 @@ mod change;
 mod completions;
 mod cordon;
 mod destroy;
+mod doctor;
 mod drain;
 mod fd_forward;
 mod filter;
@@ -135,6 +136,7 @@ async fn run_asking(
         Command::Drain(args) => drain::run(client, console, &args).await,
         Command::Forget(args) => forget::forget_machine(client, console, &args).await,
         Command::Reboot(args) => reboot::run(client, console, &args).await,
+        Command::Doctor(args) => doctor::run(client, console, &args).await,
         Command::Plan => scheduler::print_plan(client, console).await,
         Command::Unfreeze => scheduler::unfreeze_engine(client).await,
         Command::Export(args) => backup::export_records(client, console, &args).await,

@@ -51,6 +51,11 @@ impl Console {
         self.progress.is_some()
     }
 
+    /// From now on standard output carries JSON.
+    pub(crate) fn switch_to_json(&mut self) {
+        self.format = Format::Json;
+    }
+
     /// Returns whether standard output carries JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json

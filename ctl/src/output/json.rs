@@ -124,6 +124,38 @@ impl UnitResult {
     }
 }
 
+/// The findings of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct DoctorReport {
+    /// True if nothing is wrong; there may be remarks.
+    pub(crate) healthy: bool,
+    /// Store revision of the records that were looked at; `null` when the store could not be read.
+    pub(crate) revision: Option<u64>,
+    /// Machines that answered.
+    pub(crate) answered: usize,
+    /// Machines that did not, or could not be asked.
+    pub(crate) silent: usize,
+    /// The findings, the worst first.
+    pub(crate) violations: Vec<ViolationRow>,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ViolationRow {
+    /// Its word, which the pages explain.
+    pub(crate) word: &'static str,
+    /// `unsafe`: it must never be; `unsettled`: it lasts and should not; `remark`: it is worth knowing.
+    pub(crate) severity: &'static str,
+    /// The unit that it is about.
+    pub(crate) unit: Option<UnitName>,
+    /// The machines that it is about.
+    pub(crate) machines: BTreeSet<MachineId>,
+    /// It, as a sentence.
+    pub(crate) message: String,
+    /// The next step.
+    pub(crate) way_out: String,
+}
+
 /// A row of `list-units`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct StateRow {

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use crate::daemon::{musterctl, output_text};
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "submit",
     "load",
     "start",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 27] = [
     "forget",
     "reboot",
     "plan",
+    "doctor",
     "unfreeze",
     "export",
     "import",
@@ -88,6 +89,7 @@ fn help_lists_every_command() {
       forget           Forget a machine that is gone for good, with its cordon, metadata and reboot records
       reboot           Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
       plan             Show what the scheduler would do next, and which units no machine can take
+      doctor           Look at the whole cluster and say what is wrong with it
       unfreeze         Let units be placed anew although half of the machines or more vanished together
       export           Write the cluster's records to a file: units, reboot groups, cordons
       import           Put the records of such a file into a cluster that has none
@@ -169,7 +171,7 @@ fn help_lists_every_command() {
 
     Exit codes: 0 when all went well, 1 when anything failed, 2 for a wrong command line, 130 after
     Ctrl-C; `status` exits with systemctl's code, `ssh` with that of the command (255 when ssh itself
-    failed).
+    failed), `doctor` with 2 when no daemon could be asked.
 
     Manual pages: musterctl(1) and one for each command, such as musterctl-start(1); muster.unit(5) for
     unit files; musterd(8) and muster.toml(5) for the daemon.

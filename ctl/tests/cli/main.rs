@@ -14,6 +14,7 @@ mod change;
 mod connection_errors;
 mod cordon;
 mod daemon;
+mod doctor;
 mod drain;
 mod help;
 mod hidden;
