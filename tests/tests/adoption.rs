@@ -88,6 +88,7 @@ fn units_outlive_the_daemon_and_leave_a_host_that_shuts_down() -> Result<()> {
     cluster.wait_for_etcd()?;
     stays_away(&cluster, host)?;
 
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 

@@ -94,6 +94,7 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
         }
         Ok(())
     })?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 

@@ -21,6 +21,7 @@ fn a_container_lives_as_its_file_says() -> Result<()> {
     its_volume_is_kept_and_its_network_made(&cluster, host)?;
     its_secrets_stay_where_they_are(&cluster, host)?;
     the_disk_is_full(&cluster, host)?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 

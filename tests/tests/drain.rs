@@ -104,5 +104,6 @@ fn a_drained_machine_gives_its_units_up_and_no_replica_is_ever_away() -> Result<
         Ok(())
     })?;
     cluster.run(first, "musterctl start more@5")?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }

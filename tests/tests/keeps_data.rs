@@ -124,5 +124,6 @@ fn what_keeps_data_is_never_on_two_hosts_while_it_moves() -> Result<()> {
     for unit in UNITS {
         cluster.wait_for_condition("both units", || cluster.host_of(unit).map(|_| ()))?;
     }
+    cluster.assert_sound()?;
     cluster.tear_down()
 }

@@ -86,6 +86,7 @@ fn a_unit_that_is_not_empty_holds_its_place() -> Result<()> {
         Ok(())
     })?;
     ensure!(home.read_file("/run/systemd/system/leaving.service").is_err(), "its file is left");
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 

@@ -142,6 +142,7 @@ fn etcd_fails_in_every_way_and_nothing_moves() -> Result<()> {
     cluster.wait_for_etcd()?;
     cluster.wait_for_machines(3)?;
     works(&cluster, first)?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 
@@ -216,6 +217,7 @@ fn hosts_cut_off_and_daemons_paused_do_no_harm() -> Result<()> {
     cluster.one_round()?;
     cluster.ensure_unchanged(&before, ours)?;
     ensure!(before.len() == 6, "{}", Cluster::format_running(&before));
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 
@@ -337,5 +339,6 @@ fn a_person_ends_a_freeze() -> Result<()> {
         ensure!(on == 0, "{on} are left on hosts that were given up");
         Ok(())
     })?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }

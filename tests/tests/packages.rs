@@ -221,6 +221,7 @@ fn a_cluster_goes_back_a_release_and_forward_again_machine_by_machine() -> Resul
         cluster.ensure_unchanged(&running, ours)?;
         cluster.run(first, "test \"$(musterctl plan)\" = 'nothing to do'")?;
     }
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 

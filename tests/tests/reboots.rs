@@ -117,6 +117,7 @@ fn hosts_that_want_to_at_once_reboot_one_after_the_other_and_one_replica_at_most
         let id = host.machine_id().get(..8).context("a machine id is short")?;
         ensure!(history.contains(id), "{} is missing: {history}", host.name());
     }
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 
@@ -140,6 +141,7 @@ fn with_room_elsewhere_units_move_before_they_stop_and_no_replica_is_ever_away()
         samples.fewest_answering()
     );
     all_back(&cluster, &reboots, &reboots.wait_for_freed(DEFAULT, 3)?)?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 
@@ -162,5 +164,6 @@ fn two_slots_are_for_two_hosts_and_the_third_waits() -> Result<()> {
         format_history(&history)
     );
     all_back(&cluster, &reboots, &history)?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }

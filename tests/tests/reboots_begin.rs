@@ -115,6 +115,7 @@ fn everything_in_the_way_of_a_reboot_is_told_and_holds_it_back() -> Result<()> {
     ensure!(order == ["check", "before-drain", "before-reboot", "after-boot"], "{ran:?}");
     ensure!(ran[1][1] == ran[2][1] && ran[2][1] != ran[3][1], "the boot was elsewhere: {ran:?}");
     cluster.host_of("app.service")?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 

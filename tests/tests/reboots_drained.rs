@@ -72,5 +72,6 @@ fn a_drain_that_cannot_finish_is_given_up_or_forced() -> Result<()> {
     ensure!(reboots.boot_counts()?.get(home.name()) == Some(&1), "{:?}", reboots.boot_counts()?);
     cluster
         .wait_for_condition("the slow unit", || cluster.host_of("app-slow.service").map(|_| ()))?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }

@@ -79,6 +79,7 @@ fn a_host_that_does_not_come_back_stops_the_roll_until_it_is_unlocked() -> Resul
     ensure!(boots.values().all(|count| *count == 1), "{boots:?}");
     let cordons = cluster.list_keys(first, "cordon/")?;
     ensure!(cordons.is_empty(), "{cordons:?}");
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 
@@ -124,5 +125,6 @@ fn a_host_whose_unit_is_unwell_after_the_boot_keeps_its_slot_until_it_is_mended(
     ensure!(ids == [first.machine_id(), second.machine_id()], "{history:?}");
     ensure!(history.iter().all(|entry| entry.outcome == "rebooted"), "{history:?}");
     cluster.host_of("app.service")?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }

@@ -131,6 +131,7 @@ fn a_daemon_killed_in_each_phase_ends_as_if_it_had_not_been() -> Result<()> {
     for unit in ["web@1.service", "web@2.service", "web@3.service"] {
         cluster.host_of(unit)?;
     }
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 
@@ -170,5 +171,6 @@ fn a_daemon_killed_while_it_gives_up_gives_its_slot_back() -> Result<()> {
     ensure!(cordons.is_empty(), "{cordons:?}");
     let boots = reboots.boot_counts()?;
     ensure!(boots.values().all(|count| *count == 0), "nobody should have booted: {boots:?}");
+    cluster.assert_sound()?;
     cluster.tear_down()
 }

@@ -146,6 +146,7 @@ fn units_are_placed_run_moved_and_forgotten() -> Result<()> {
         }
         Ok(())
     })?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 

@@ -101,6 +101,7 @@ fn every_example_runs() -> Result<()> {
             .active_units(|unit| files.iter().any(|file| file == unit) || unit.starts_with("web"));
         ensure!(left.is_empty(), "{} still runs {left:?}", host.name());
     }
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 
@@ -139,6 +140,7 @@ fn units_do_what_users_ask_of_them() -> Result<()> {
     a_slow_start_holds_nobody_up(&cluster, first)?;
     a_misspelt_directive_is_warned_of(&cluster, first)?;
     thirty_units_are_spread(&cluster, first)?;
+    cluster.assert_sound()?;
     cluster.tear_down()
 }
 
