@@ -176,7 +176,7 @@ pub(crate) enum Command {
     /// until `uncordon`, which also calls a drain off.
     Drain(DrainArgs),
 
-    /// Forget a machine that is gone for good, with its cordon, metadata and reboot records
+    /// Forget a machine that is gone for good, and the records about it
     ///
     /// It must not be registered. Units that were placed there are free to go elsewhere, those that keep data there, too: their data is
     /// gone with the machine. Should it come back, it is a new machine.

@@ -86,7 +86,7 @@ fn help_lists_every_command() {
       cordon           Keep a machine from taking any unit; what runs there stays
       uncordon         Let a machine take units again
       drain            Empty a machine: its units start elsewhere, then stop there
-      forget           Forget a machine that is gone for good, with its cordon, metadata and reboot records
+      forget           Forget a machine that is gone for good, and the records about it
       reboot           Show and steer rolling reboots: slots, who holds them, and who is asked to reboot
       plan             Show what the scheduler would do next, and which units no machine can take
       doctor           Look at the whole cluster and say what is wrong with it
