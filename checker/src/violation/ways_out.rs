@@ -114,11 +114,10 @@ impl Violation {
             Self::FileOfNobody { .. } => {
                 "nothing: it is small, and goes with the next unreadable unit that is destroyed"
             }
-            Self::CordonOfNobody { .. } => {
-                "nothing if it is to come back; otherwise `musterctl uncordon --all MACHINE`"
-            }
-            Self::MetadataOfNobody { .. } | Self::RebootOfNobody { .. } => {
-                "nothing if it is to come back; otherwise delete the record in etcd"
+            Self::CordonOfNobody { .. }
+            | Self::MetadataOfNobody { .. }
+            | Self::RebootOfNobody { .. } => {
+                "nothing if it is to come back; otherwise `musterctl forget MACHINE`"
             }
             Self::MachineUnasked { .. } => "run `musterctl doctor` on that machine as well",
             Self::ClockOff { .. } => {

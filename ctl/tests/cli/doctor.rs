@@ -61,7 +61,7 @@ fn findings_have_a_word_a_sentence_and_a_way_out() {
     Worth knowing:
       cordon-of-nobody  cccccccc...
           cccccccc... is cordoned and not in the cluster
-          what to do: nothing if it is to come back; otherwise `musterctl uncordon --all cccccccccccccccccccccccccccccccc`
+          what to do: nothing if it is to come back; otherwise `musterctl forget cccccccccccccccccccccccccccccccc`
     1 machine answered, 1 did not; 0 units at revision 7
     "#);
     assert_snapshot!(daemon.run("doctor --wait 0 --json"), @r#"
@@ -99,7 +99,7 @@ fn findings_have_a_word_a_sentence_and_a_way_out() {
             "cccccccccccccccccccccccccccccccc"
           ],
           "message": "cccccccc... is cordoned and not in the cluster",
-          "way_out": "nothing if it is to come back; otherwise `musterctl uncordon --all cccccccccccccccccccccccccccccccc`"
+          "way_out": "nothing if it is to come back; otherwise `musterctl forget cccccccccccccccccccccccccccccccc`"
         }
       ]
     }
