@@ -13,6 +13,10 @@ pub(crate) fn check_commit(who: &str, guards: &[Guard], ops: &[Op]) -> Findings 
         let size = format!("{} guards, {} operations", guards.len(), ops.len());
         found.push(("commit-too-large", format!("{who} commits {size}")));
     }
+    // As it was created, or even as it was last written.
+    let leader = format!("{PREFIX}leader");
+    let written = |guard: &Guard| matches!(guard, Guard::Modified { key, revision } if *key == leader && *revision > 0);
+    let leads = guards.iter().any(written);
     let modified = |wanted: &str| {
         guards.iter().any(|guard| matches!(guard, Guard::Modified { key, .. } if key == wanted))
     };
@@ -26,7 +30,7 @@ pub(crate) fn check_commit(who: &str, guards: &[Guard], ops: &[Op]) -> Findings 
         let mut missing = |word, guard| {
             found.push((word, format!("{who} writes {key} without the guard of {guard}")));
         };
-        if !created(&format!("{PREFIX}leader")) {
+        if !leads && !created(&leader) {
             missing("placed-without-lead", "the leader");
         }
         if !modified(&format!("{PREFIX}unit/{unit}")) {
