@@ -470,7 +470,7 @@ impl Term {
         effects: &mut Vec<TermEffect>,
     ) {
         if let TermAnswer::Written { revision } = answer {
-            self.view.on_held_written(revision);
+            self.view.on_held_written(&held, revision);
             if self.fence.is_none() {
                 // What was in doubt has happened before this, or never will.
                 self.wait_for_own_write(now, revision);

@@ -46,11 +46,13 @@ pub(super) struct LeaderView {
     leaving: BTreeSet<MachineId>,
 }
 
-/// Our own writes of the held machines, so that none is taken for a person's.
-#[derive(Debug, Clone, Copy, Default)]
+/// Our own writes of the held machines, so that none is taken for a person's, and none of a person's for ours.
+#[derive(Debug, Clone, Default)]
 struct OwnHeldWrites {
     /// Revision of the last one known to be carried out.
     revision: u64,
+    /// It held some machine.
+    held_some: bool,
     /// One that empties them has been sent, and it is not known whether it was carried out.
     emptying: bool,
 }
@@ -222,8 +224,9 @@ impl LeaderView {
     }
 
     /// The held machines have been written, at this revision.
-    pub(super) fn on_held_written(&mut self, revision: u64) {
-        self.own_held = OwnHeldWrites { revision, emptying: false };
+    pub(super) fn on_held_written(&mut self, held: &BTreeSet<MachineId>, revision: u64) {
+        let held_some = !held.is_empty();
+        self.own_held = OwnHeldWrites { revision, held_some, emptying: false };
     }
 
     /// Follows the leader record, as it is at a revision. `false`: it is not ours.
@@ -238,12 +241,16 @@ impl LeaderView {
         };
         // When all held machines are back we empty it ourselves; a freeze that has begun since is another.
         let may_be_ours = self.own_held.emptying || revision <= self.own_held.revision;
-        let is_emptied = record.held.is_empty() && !self.held_seen.is_empty();
+        // Our own write may never be seen: when all begins anew, what came after it is there in its place.
+        let held_some = !self.held_seen.is_empty()
+            || self.own_held.held_some && revision > self.own_held.revision;
+        let is_emptied = record.held.is_empty() && held_some;
         if is_emptied
             && self.freeze.is_frozen()
             && (!may_be_ours || is_planted("own-write-taken-for-unfreeze"))
         {
             notices.push(TermNotice::Unfrozen);
+            self.own_held.held_some = false;
             self.freeze.unfreeze_all();
         }
         self.held_seen.clone_from(&record.held);

@@ -31,7 +31,7 @@ fn lines() -> impl Strategy<Value = String> {
             (!refused).then(|| {
                 format!(
                     "HealthCmd=true\nNotify={notify}\nHealthOnFailure={health}\n[Unit]\nStartLimitBurst={BURST}\n\
-                     StartLimitIntervalSec={}\n[ServiceSection]\n{kind}\nRestart={restart}\nRestartSec={delay}\n\
+                     StartLimitIntervalSec={}\n[Service]\n{kind}\nRestart={restart}\nRestartSec={delay}\n\
                      RestartForceExitStatus=7\nRestartPreventExitStatus=8",
                     INTERVAL.as_secs()
                 )
