@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::StreamExt as _;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -84,6 +85,11 @@ impl Calls {
     /// Resolves when the connection is closed.
     pub(crate) async fn wait_until_closed(&self) {
         self.connection.closed().await;
+    }
+
+    /// True when the connection is known to be closed: nothing that is asked over it is heard.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.reader.is_finished() || self.wait_until_closed().now_or_never().is_some()
     }
 
     /// The unique name of the connection that owns a name now; `None` when none does.

@@ -86,7 +86,9 @@ impl SystemdHost {
     {
         let away = |problem: String| HostError::Away { during, problem };
         let mut slot = self.calls.lock().await;
-        let calls = if let Some(calls) = slot.take() {
+        // A line that was kept may have broken since: the bus was started anew. What is asked over it is not asked a second time.
+        let kept = slot.take().filter(|calls| !calls.is_closed());
+        let calls = if let Some(calls) = kept {
             calls
         } else {
             let connection = bus::connect(self.address.as_deref()).await;

@@ -71,3 +71,19 @@ async fn a_host_goes_down_when_systemd_says_so_or_logind_does() {
     let _going = bus.service(SYSTEMD, |_| Some(Variant::from("stopping"))).await;
     assert!(host.is_stopping().await, "systemd goes");
 }
+
+#[tokio::test]
+async fn a_bus_that_was_started_anew_is_asked_at_the_first_attempt() {
+    let before = TestBus::start().await;
+    let mut host = logind(&before);
+    let systemd = before.service(SYSTEMD, |_| Some(Variant::from("running"))).await;
+    let calm = before.service(NAME, |_| Some(Variant::from(false))).await;
+    assert!(!host.is_stopping().await, "neither says so");
+    drop((before, systemd, calm));
+    host.calls.lock().await.as_ref().unwrap().wait_until_closed().await;
+
+    let after = TestBus::start().await;
+    host.address = Some(after.address.clone());
+    let _systemd = after.service(SYSTEMD, |_| Some(Variant::from("stopping"))).await;
+    assert!(host.is_stopping().await, "systemd goes");
+}
