@@ -6,6 +6,7 @@ pub mod arrival;
 pub mod boot;
 pub mod cluster;
 pub mod converge;
+pub mod departure;
 pub mod job;
 pub mod memory;
 pub mod node;

@@ -28,9 +28,9 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
 impl Converge {
     /// Stops every unit this daemon owns: the machine itself goes. Each is given to the others when it is down; one that is not down
-    /// within `patience` is given to them all the same, and those that may not run twice are waited for up to `longest`. False when
+    /// within `grace` is given to them all the same, and those that may not run twice are waited for up to `single_grace`. False when
     /// something was not down by then, or has left processes behind.
-    pub async fn give_up(&mut self, patience: Duration, longest: Duration) -> bool {
+    pub async fn give_up(&mut self, grace: Duration, single_grace: Duration) -> bool {
         self.call_off_starts().await;
         let StopPlan { singles, others } = self.units_to_stop();
         let mut going: BTreeSet<UnitName> = others.iter().cloned().collect();
@@ -50,15 +50,15 @@ impl Converge {
             }))
         };
         let began = Instant::now();
-        let patience_ends = began + patience;
-        let others = timeout_at(patience_ends, stop_all(others));
-        let singles = timeout_at(began + longest, stop_all(singles));
+        let grace_ends = began + grace;
+        let others = timeout_at(grace_ends, stop_all(others));
+        let singles = timeout_at(began + single_grace, stop_all(singles));
         let stops = futures::future::join(others, singles);
         tokio::pin!(stops);
         // What stops is shown as stopping, here as at any other time.
         let (others, singles) = loop {
             let deadline = self.next_deadline();
-            let waits = Some(patience_ends).filter(|_| !going.is_empty());
+            let waits = Some(grace_ends).filter(|_| !going.is_empty());
             let inputs = tokio::select! {
                 biased;
                 down = &mut stops => break down,
