@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
-use serde::Deserialize;
 
 use crate::facts::{Facts, WantedUnit};
 use crate::invariants::{Findings, promises};
@@ -45,20 +44,12 @@ pub(crate) fn check_calm(facts: &Facts, machines: &[Machine], shape: &Shape) -> 
 }
 
 fn check_leader(facts: &Facts, found: &mut Findings) {
-    #[derive(Deserialize)]
-    struct LeaderHeld {
-        #[serde(default)]
-        held: Vec<String>,
+    if facts.find_record("leader").is_none() {
+        found.push(("nobody-leads", "nobody leads".to_owned()));
     }
-    match facts.find_record("leader") {
-        None => found.push(("nobody-leads", "nobody leads".to_owned())),
-        Some(record) => {
-            let leader = serde_json::from_slice::<LeaderHeld>(&record.value);
-            let held = leader.map(|leader| leader.held).unwrap_or_default();
-            if !held.is_empty() {
-                found.push(("still-frozen", format!("units of {held:?} are still held")));
-            }
-        }
+    let held = facts.held_machines();
+    if !held.is_empty() {
+        found.push(("still-frozen", format!("units of {held:?} are still held")));
     }
 }
 
@@ -149,7 +140,8 @@ fn check_running(
         if let Some(is) = is.filter(|is| is.file.is_some() || !is.active.is_down()) {
             found.push(("left-behind", format!("{unit} is left on {name}: {}", is.active)));
         }
-        if state.is_some() {
+        // One that is being stopped is reported until it is down.
+        if state.is_some() && is.is_none_or(|is| is.active.is_down()) {
             found.push(("state-of-nothing", format!("{name} still reports {unit}")));
         }
         return;

@@ -65,6 +65,8 @@ pub(crate) struct Condition {
     pub(crate) has_left: bool,
     /// Since when nothing of it has reached the store: no daemon, one that stands still, or a line that is cut.
     pub(crate) silent_since: Option<Micros>,
+    /// The moment at which its lease was ended by force last.
+    pub(crate) set_back: Option<Micros>,
     /// The moment at which it went off last.
     pub(crate) went_off: Micros,
     /// Since when its line has been cut both ways while its daemon ran.
@@ -232,7 +234,20 @@ impl Facts {
     pub(crate) fn note_setback(&mut self, machine: &str) {
         if let Some(condition) = self.machines.get_mut(machine) {
             condition.since = self.now;
+            condition.set_back = Some(self.now);
         }
+    }
+
+    /// Machines whose units are held, because too many vanished together.
+    pub(crate) fn held_machines(&self) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct HeldByLeader {
+            #[serde(default)]
+            held: Vec<String>,
+        }
+        let leader = self.find_record("leader").map(|record| record.value.as_ref());
+        let leader = leader.and_then(|value| serde_json::from_slice::<HeldByLeader>(value).ok());
+        leader.map(|leader| leader.held).unwrap_or_default()
     }
 
     /// A machine says goodbye.

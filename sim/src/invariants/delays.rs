@@ -75,7 +75,8 @@ pub(crate) fn check_health(machine: &str, cut_for: Micros, store_ok: bool) -> Fi
 /// Finds units that are still placed on the one machine that is gone, long after that was to be seen.
 pub(crate) fn check_lost(facts: &Facts, ttl: Micros) -> Findings {
     let noticed = ttl + Micros::from_secs(15);
-    if !facts.store_sound_for(noticed) {
+    // What vanished together stays, until it returns or a person says otherwise.
+    if !facts.store_sound_for(noticed) || !facts.held_machines().is_empty() {
         return Findings::new();
     }
     let gone: Vec<&String> = facts

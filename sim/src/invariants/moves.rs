@@ -49,6 +49,10 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
         return Some(("moved-in-mass", format!("which was cut off with {machines:?}")));
     }
     let condition = facts.machines.get(machine)?;
+    // A lease that was ended by force is as lost as another, and its machine as well as before.
+    if condition.set_back.is_some_and(|at| at + ttl + RETURN > facts.now) {
+        return None;
+    }
     let outage = facts.last_outage.filter(|(_, end)| *end >= condition.since);
     if condition.is_well {
         let began = outage.map_or(facts.now, |(began, _)| began);
