@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_common::lease::TimeLeft;
-use muster_common::machine::MachineId;
+use muster_common::machine::{Machine, MachineId};
 use muster_common::probe::{is_planted, reached};
 use muster_common::snapshot::{Change, ClusterEvent, Leader, Snapshot};
 
@@ -44,6 +44,8 @@ pub(super) struct LeaderView {
     pub(super) members: BTreeSet<MachineId>,
     /// Machines that have taken their leave and are still here.
     leaving: BTreeSet<MachineId>,
+    /// The boot that each machine is registered from, and whether it says that it goes.
+    registered: BTreeMap<MachineId, (String, bool)>,
 }
 
 /// Our own writes of the held machines, so that none is taken for a person's, and none of a person's for ours.
@@ -84,6 +86,7 @@ impl LeaderView {
             own_held: OwnHeldWrites::default(),
             members: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            registered: BTreeMap::new(),
         }
     }
 
@@ -183,6 +186,9 @@ impl LeaderView {
             return false;
         }
         let machines: BTreeSet<MachineId> = snapshot.machines.keys().cloned().collect();
+        for (machine, record) in &snapshot.machines {
+            self.follow_registration(machine, Some(record));
+        }
         if self.cluster.is_none() {
             self.members.clone_from(&snapshot.members);
             let predecessor = self.predecessor.take();
@@ -263,6 +269,7 @@ impl LeaderView {
         }
         match change {
             Change::Machine(machine, record) => {
+                self.follow_registration(machine, record.as_ref());
                 match (record, self.freeze.live_machines().contains(machine)) {
                     (Some(_), false) => self.on_machine_returned(machine.clone()),
                     (None, true) => self.on_machine_gone(now, machine.clone(), true, notices),
@@ -276,6 +283,20 @@ impl LeaderView {
         if let Some(cluster) = &mut self.cluster {
             // Most of what machines report decides nothing.
             cluster.changed |= cluster.scheduler.apply(change);
+        }
+    }
+
+    /// Follows how a machine is registered. One that has taken its leave is back when it is registered from another boot, or says no
+    /// more that it goes: its registration of before may never have been seen going, for the new one took its place.
+    fn follow_registration(&mut self, machine: &MachineId, record: Option<&Machine>) {
+        let Some(record) = record else {
+            self.registered.remove(machine);
+            return;
+        };
+        let now = (record.boot.clone(), record.leaving);
+        let before = self.registered.insert(machine.clone(), now);
+        if before.is_some_and(|(boot, left)| boot != record.boot || left && !record.leaving) {
+            self.leaving.remove(machine);
         }
     }
 

@@ -73,6 +73,8 @@ impl PaperCluster {
         let machine = serde_json::json!({"id": id, "address": "", "runners": ["systemd"]});
         let mut machine: Machine = serde_json::from_value(machine).unwrap();
         machine.created = self.snapshot.revision + 1;
+        // Whoever registers anew has booted.
+        machine.boot = format!("boot {}", machine.created);
         self.silent.remove(&machine.id);
         self.change(Change::Machine(machine.id.clone(), Some(machine)));
     }
