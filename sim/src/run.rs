@@ -72,7 +72,7 @@ impl World {
                 next = Some((at, Some(number)));
             }
         }
-        if let Some(at) = self.desk.next_deadline()
+        if let Some(at) = self.users.next_deadline()
             && next.is_none_or(|(earliest, _)| at < earliest)
         {
             next = Some((at, Some(self.machines.len())));
@@ -99,7 +99,7 @@ impl World {
     fn run_node(&mut self, node: usize) {
         let now = self.now;
         let Some(machine) = self.machines.get_mut(node) else {
-            let requests = self.desk.run_users(now);
+            let requests = self.users.run_users(now);
             self.send_requests(node, requests);
             return self.take_user_answers();
         };
@@ -123,7 +123,7 @@ impl World {
     }
 
     fn take_user_answers(&mut self) {
-        for given in self.desk.take_answers() {
+        for given in self.users.take_answers() {
             let asked = self.asked_at.get(given.request).copied().unwrap_or_default();
             let text = format!("{:?}", given.answer);
             self.trace.note_event(self.now, format_args!("user is told of {}: {text}", given.unit));
@@ -211,7 +211,7 @@ impl World {
             // A person says that what vanished together may move.
             self.facts.cut_together.clear();
         }
-        if let Some(unit) = self.desk.make_request(index, request, &plan.shape) {
+        if let Some(unit) = self.users.make_request(index, request, &plan.shape) {
             self.lacks.forget_unit(unit.as_str());
             self.facts.promises.entry(unit).or_default().begin(index);
         }

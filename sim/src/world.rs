@@ -1,6 +1,6 @@
 //! The world of a run: what there is, and what passes between it.
 //!
-//! Owns the carrying of messages between nodes, store and systemd, and the checks on them. Faults are [`crate::mishaps`]' business,
+//! Owns the carrying of messages between nodes, store and systemd, and the checks on them. Faults are [`crate::fault_effects`]' business,
 //! the order of events [`crate::run`]'s.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,6 @@ use muster_common::unit::UnitName;
 use muster_store::{CommitOutcome, KeyChange, StoreError, WatchEvent};
 
 use crate::coverage::Coverage;
-use crate::desk::Desk;
 use crate::events::{Event, StoreReply};
 use crate::facts::Facts;
 use crate::invariants::delays::{self, Lacks};
@@ -25,6 +24,7 @@ use crate::queue::Queue;
 use crate::store_server::{StoreServer, WatchNews};
 use crate::trace::Trace;
 use crate::units_host::{RunnerReply, broken_line};
+use crate::user_requests::SimulatedUsers;
 use crate::wire::{Outgoing, RunnerCall, StoreAnswer, StoreCall, StoreResult};
 
 /// The longest that a call to systemd is on its way.
@@ -43,7 +43,7 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) store: StoreServer,
     pub(crate) machines: Vec<Machine>,
-    pub(crate) desk: Desk,
+    pub(crate) users: SimulatedUsers,
     pub(crate) facts: Facts,
     pub(crate) violations: Vec<Violation>,
     pub(crate) coverage: Coverage,
@@ -73,7 +73,7 @@ impl World {
             // The users' node comes after the machines'.
             network: Network::new(seed, shape.machines + 1, shape.latency),
             store: StoreServer::new(),
-            desk: Desk::new(seed),
+            users: SimulatedUsers::new(seed),
             facts: Facts::new(),
             violations: Vec::new(),
             coverage: Coverage::default(),

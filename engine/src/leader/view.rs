@@ -186,6 +186,7 @@ impl LeaderView {
             return false;
         }
         let machines: BTreeSet<MachineId> = snapshot.machines.keys().cloned().collect();
+        self.registered.retain(|machine, _| machines.contains(machine));
         for (machine, record) in &snapshot.machines {
             self.follow_registration(machine, Some(record));
         }

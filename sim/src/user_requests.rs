@@ -27,7 +27,7 @@ use crate::wire::{Outbox, Outgoing};
 const ATTEMPTS: usize = 4;
 
 /// The users' node.
-pub(crate) struct Desk {
+pub(crate) struct SimulatedUsers {
     node: Node,
     outbox: Outbox,
     registry: Registry,
@@ -54,7 +54,7 @@ struct UnitRequest {
     desired: Option<DesiredState>,
 }
 
-impl Desk {
+impl SimulatedUsers {
     /// Users who have not asked for anything yet.
     pub(crate) fn new(seed: Seed) -> Self {
         let node = Node::new(Duration::ZERO);
