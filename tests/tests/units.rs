@@ -133,6 +133,7 @@ fn units_do_what_users_ask_of_them() -> Result<()> {
 
     a_foreign_unit_is_left_alone(&cluster, first)?;
     a_failure_is_shown_and_can_be_tried_again(&cluster, first)?;
+    last_words_are_shown_however_late_they_are_read(&cluster, first)?;
     a_finished_oneshot_is_a_success(&cluster, first)?;
     an_install_section_enables(&cluster, first)?;
     restart_stop_unload_and_load(&cluster, first)?;
@@ -214,6 +215,32 @@ fn a_failure_is_shown_and_can_be_tried_again(cluster: &Cluster, first: &Host) ->
     cluster.write_unit(first, "absent.service", text)?;
     cluster.run_failing(first, "musterctl start absent.service", &["absent.service"])?;
     cluster.run(first, "musterctl destroy locked absent")?;
+    Ok(())
+}
+
+/// journald finds out which start of a unit a line is of when it reads the line. Here it reads it when everything is over.
+fn last_words_are_shown_however_late_they_are_read(cluster: &Cluster, first: &Host) -> Result<()> {
+    cluster.step("a unit that fails while journald is behind: its last words are shown, those of this start alone");
+    let text = format!(
+        "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'cat /root/last-words; exit 3'\n\n[X-Fleet]\nMachineID={}\n",
+        first.machine_id()
+    );
+    cluster.write_unit(first, "hasty.service", &text)?;
+    let late = "journald=$(systemctl show --property=MainPID --value systemd-journald)\n\
+                show() { systemctl show --property=ActiveState,InvocationID hasty.service; }\n\
+                before=$(show)\n\
+                trap 'kill -CONT $journald' EXIT\n\
+                kill -STOP $journald\n\
+                musterctl start hasty.service &\n\
+                until now=$(show) && [ \"$now\" != \"$before\" ] && [ \"${now#*=failed}\" != \"$now\" ]; do sleep 0.02; done\n\
+                kill -CONT $journald\n\
+                wait $!";
+    first.write_file("/root/last-words", "the door is locked\n")?;
+    cluster.run_failing(first, late, &["the door is locked"])?;
+    first.write_file("/root/last-words", "the key is missing\n")?;
+    let again = cluster.run_failing(first, late, &["the key is missing"])?;
+    ensure!(!again.stderr.contains("the door is locked"), "of an earlier start: {}", again.stderr);
+    cluster.run(first, "musterctl destroy hasty")?;
     Ok(())
 }
 

@@ -22,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::lines::{self, LineFormat};
 use super::query::{Invocation, JournalQuery, LineCount, OutputMode};
 use super::shown;
+use super::start_lines::{self, JournalEntry};
 use crate::host::identity;
 use crate::runner::docker::{Docker, Output, OutputError};
 use crate::stdx::clock::unix_seconds;
@@ -32,9 +33,20 @@ const CHUNK: usize = 16 * 1024;
 /// Lines of output that a status ends with; systemctl's own number.
 const STATUS_LINES: u32 = 10;
 
-/// The time in which the journal has to have taken in what was printed. It does so within milliseconds, a slow disk takes tenths
-/// of a second, and whoever asks for a failure's last lines gives the whole answer three seconds.
-const SYNC_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time in which the journal has to have taken in what was printed. It does so within milliseconds; a slow disk takes tenths
+/// of a second, and a busy machine more. Whoever asks for a failure's last lines gives the whole answer five seconds.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Most lines of one start that are told apart from those of others: what a failure is shown with is ten. Who asks for more gets
+/// those that journald knows to be of the start.
+const LINES_TOLD_APART: u32 = 100;
+
+/// Entries of a unit that are looked through for them. A start that failed has a few of systemd's own, and there may be
+/// some later ones of the unit by now; a start that has printed more has enough that are known to be its own.
+const ENTRIES_LOOKED_THROUGH: u32 = 1000;
+
+/// Bytes of entries that are looked through. As a rule a hundredth of it is read; lines may have 48 KiB each.
+const BYTES_LOOKED_THROUGH: usize = 4 * 1024 * 1024;
 
 /// Runs systemctl and journalctl, and asks the container engine.
 #[derive(Clone)]
@@ -113,6 +125,13 @@ impl Inspector {
             // what the unit printed last.
             if journal.start.is_some() && !journal.follow {
                 self.sync_journal().await;
+                if let (Some(start), LineCount::Last(lines)) = (journal.start, journal.lines)
+                    && lines <= LINES_TOLD_APART
+                    && journal.mode == OutputMode::plain_lines()
+                {
+                    let text = self.read_start(unit, start, lines).await?;
+                    return Ok(stream::iter([Ok(text.into())]).boxed());
+                }
             }
             let which = match journal.start {
                 // What the processes of a start printed, and what systemd said of it; of no other unit, whose start it may be.
@@ -146,6 +165,36 @@ impl Inspector {
                 Ok(lines.boxed())
             }
         }
+    }
+
+    /// The last lines of one start, those among them for which journald found no start.
+    async fn read_start(
+        &self,
+        unit: &UnitName,
+        start: Invocation,
+        lines: u32,
+    ) -> Result<Vec<u8>, InspectError> {
+        // What the unit's processes printed, and what systemd said of it.
+        let which = [
+            "--reverse".to_owned(),
+            "--all".to_owned(),
+            format!("--output-fields={}", start_lines::FIELDS),
+            format!("_SYSTEMD_UNIT={unit}"),
+            "+".to_owned(),
+            format!("UNIT={unit}"),
+            "_PID=1".to_owned(),
+        ];
+        let query = JournalQuery {
+            lines: LineCount::Last(ENTRIES_LOOKED_THROUGH),
+            follow: false,
+            mode: OutputMode::json_lines(),
+            start: None,
+        };
+        let text = read_text(self.run_journalctl(&which, query)?, BYTES_LOOKED_THROUGH).await;
+        let entries: Vec<JournalEntry> =
+            text.split(|byte| *byte == b'\n').filter_map(start_lines::parse_entry).collect();
+        let count = usize::try_from(lines).unwrap_or(usize::MAX);
+        Ok(start_lines::lines_of_start(&entries, start, count))
     }
 
     /// Waits until the journal has taken in all that was printed before, as `journalctl --sync` of journalctl(1) does, or for
@@ -202,12 +251,7 @@ impl Inspector {
         mode: OutputMode,
     ) -> Result<String, InspectError> {
         let journal = JournalQuery { lines: LineCount::Last(lines), follow: false, mode, start };
-        let mut chunks = self.read_journal(unit, journal).await?;
-        let mut text = Vec::new();
-        // What breaks off is told as far as it came.
-        while let Some(Ok(chunk)) = chunks.next().await {
-            text.extend_from_slice(&chunk);
-        }
+        let text = read_text(self.read_journal(unit, journal).await?, usize::MAX).await;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
@@ -232,6 +276,17 @@ impl Inspector {
         }
         (text, shown::exit_code(&inspected))
     }
+}
+
+/// A log as one text, up to a limit. What breaks off is told as far as it came.
+async fn read_text(mut chunks: BoxStream<'static, io::Result<Bytes>>, limit: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    while text.len() < limit
+        && let Some(Ok(chunk)) = chunks.next().await
+    {
+        text.extend_from_slice(&chunk);
+    }
+    text
 }
 
 /// The child comes along so that it is killed when the stream is dropped, and reaped when it ends.

@@ -7,6 +7,7 @@ mod inspector;
 mod lines;
 mod query;
 mod shown;
+mod start_lines;
 
 pub(crate) use follow::is_place;
 pub use follow::{JournalPiece, JournalStart};

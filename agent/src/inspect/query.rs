@@ -130,4 +130,9 @@ impl OutputMode {
     pub fn plain_lines() -> Self {
         Self("cat")
     }
+
+    /// Entries with their fields, one a line.
+    pub(super) fn json_lines() -> Self {
+        Self("json")
+    }
 }

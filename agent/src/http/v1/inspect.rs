@@ -25,8 +25,9 @@ use crate::net::quota::Caller;
 use crate::runner::docker::OutputError;
 use crate::stdx::errors::error_chain;
 
-/// The time a failure waits for its log lines; without them it is told all the same.
-const LOG_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time a failure waits for its log lines; without them it is told all the same. They take tens of milliseconds, but on a
+/// machine that is busy enough for a unit to fail they take longer.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time systemctl may take for a status; one that hangs is not to keep others waiting for ever. As long as another
 /// daemon waits for ours, see `peer`.
