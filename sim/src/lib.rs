@@ -24,6 +24,7 @@ mod queue;
 mod run;
 mod seed;
 mod shrink;
+mod step_guard;
 mod store_line;
 mod store_server;
 mod store_traffic;

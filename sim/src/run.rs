@@ -17,9 +17,6 @@ use crate::plan::users::UserRequest;
 use crate::trace::Trace;
 use crate::world::World;
 
-/// Events of a run after which it is clear that it does not come to rest.
-const RESTLESS: u64 = 50_000_000;
-
 /// The outcome of a run.
 #[derive(Debug)]
 pub struct RunOutcome {
@@ -78,13 +75,21 @@ impl World {
             next = Some((at, Some(self.machines.len())));
         }
         let Some((at, node)) = next else { return false };
-        if at >= end || self.trace.count_events() > RESTLESS {
+        if at >= end {
             self.now = end;
             return false;
         }
         // A deadline may be in the past, as that of a daemon that was paused.
         self.now = self.now.max(at);
         self.facts.now = self.now;
+        if self.step_guard.count_step(self.now, node) {
+            let who = node.map_or_else(|| "the world".to_owned(), |node| self.name_node(node));
+            self.report_violations(vec![(
+                "never-at-rest",
+                format!("{who} goes on and on, and gets nowhere"),
+            )]);
+            return false;
+        }
         match node {
             Some(node) => self.run_node(node),
             None => {

@@ -18,6 +18,7 @@ use crate::moment::Micros;
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::queue::Queue;
+use crate::step_guard::StepGuard;
 use crate::store_server::StoreServer;
 use crate::trace::Trace;
 use crate::user_requests::SimulatedUsers;
@@ -41,6 +42,8 @@ pub(crate) struct World {
     /// When requests of units were made, by their number.
     pub(crate) asked_at: Vec<Micros>,
     pub(crate) outage_began: Option<Micros>,
+    /// The count of steps that lead nowhere.
+    pub(crate) step_guard: StepGuard,
     /// The things that lack while all is calm.
     pub(crate) lacks: Lacks,
     /// The moment of the next look for leases that are over.
@@ -71,6 +74,8 @@ impl World {
             waiting_calls: Vec::new(),
             asked_at: vec![Micros::ZERO; plan.requests.len()],
             outage_began: None,
+            // The machines, and the users.
+            step_guard: StepGuard::new(shape.machines + 1),
             lacks: Lacks::default(),
             next_lease_check: None,
             bus_free_at: vec![Micros::ZERO; shape.machines],
