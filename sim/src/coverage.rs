@@ -3,6 +3,7 @@
 //! Owns the counts of faults, requests and marked branches of a run or of many, so that a summary can say what never came.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::plan::faults::Fault;
 use crate::plan::users::UserRequest;
@@ -45,25 +46,49 @@ impl Coverage {
         self.faults.values().sum()
     }
 
+    /// All requests that were made.
+    pub fn count_requests(&self) -> u64 {
+        self.requests.values().sum()
+    }
+
     /// The counts as text, and what never came.
     pub fn describe(&self) -> String {
-        let kinds = |name: &str, kinds: &[&'static str], counts: &BTreeMap<&'static str, u64>| {
+        let mut text = String::new();
+        for (name, kinds, counts) in self.kinds() {
             let came = counts.iter().map(|(kind, count)| format!("{kind} {count}"));
-            let never: Vec<&str> =
-                kinds.iter().filter(|kind| !counts.contains_key(*kind)).copied().collect();
-            let never = if never.is_empty() {
-                String::new()
-            } else {
-                format!("\n  never: {}", never.join(", "))
-            };
-            format!("{name}: {}{never}\n", came.collect::<Vec<_>>().join(", "))
-        };
-        [
-            kinds("faults", Fault::kind_names(), &self.faults),
-            kinds("requests", UserRequest::kind_names(), &self.requests),
-            kinds("world", &[], &self.world),
-            kinds("branches", crate::planted::BRANCHES, &self.branches),
-        ]
-        .concat()
+            // A string takes everything.
+            let _ = writeln!(text, "{name}: {}", came.collect::<Vec<_>>().join(", "));
+            let never = never_came(kinds, counts);
+            if !never.is_empty() {
+                let _ = writeln!(text, "  never: {}", never.join(", "));
+            }
+        }
+        text
     }
+
+    /// The kinds of faults and requests, and the marked branches, that never came; nothing where all did.
+    pub fn describe_missing(&self) -> String {
+        let mut text = String::new();
+        for (name, kinds, counts) in self.kinds() {
+            let never = never_came(kinds, counts);
+            if !never.is_empty() {
+                let _ = writeln!(text, "{name} that never came: {}", never.join(", "));
+            }
+        }
+        text
+    }
+
+    /// By what they are called: all kinds there are, and the counts of those that came.
+    fn kinds(&self) -> [(&'static str, &[&'static str], &BTreeMap<&'static str, u64>); 4] {
+        [
+            ("faults", Fault::kind_names(), &self.faults),
+            ("requests", UserRequest::kind_names(), &self.requests),
+            ("events of the world", &[], &self.world),
+            ("branches", crate::planted::BRANCHES, &self.branches),
+        ]
+    }
+}
+
+fn never_came(kinds: &[&'static str], counts: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
+    kinds.iter().filter(|kind| !counts.contains_key(*kind)).copied().collect()
 }

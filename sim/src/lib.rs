@@ -38,10 +38,10 @@ mod world;
 
 pub use coverage::Coverage;
 pub use invariants::Violation;
-pub use keep::{KeptRun, keep_run, kept_runs};
+pub use keep::{KeepError, KeptRun, KeptVerdict, check_kept_run, keep_run, kept_runs};
 pub use moment::Micros;
 pub use plan::Plan;
-pub use planted::{BRANCHES, PLANTED, PlantedFault};
+pub use planted::{BRANCHES, FoundBy, PLANTED, PlantedFault, find_fault};
 pub use run::{RunOutcome, run_plan};
 pub use shrink::shrink_plan;
 pub use story::tell_story;

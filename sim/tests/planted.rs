@@ -1,12 +1,16 @@
 //! The table of planted faults and of marked branches says what the code says.
 
-#![allow(clippy::unwrap_used, reason = "a checkout that cannot be read is a failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a checkout that cannot be read is a failure"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use muster_sim::{BRANCHES, PLANTED};
+use muster_sim::{BRANCHES, FoundBy, PLANTED};
 
 /// The crates of the product.
 const CRATES: [&str; 6] = ["common", "engine", "store", "runtime", "client", "agent"];
@@ -62,4 +66,24 @@ fn every_marked_branch_is_in_the_table() {
     let code: BTreeSet<String> = names_in_code("reached(").into_iter().collect();
     let table: BTreeSet<String> = BRANCHES.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(code, table);
+}
+
+/// What a test says, from its name to its end.
+fn text_of_test(test: &str) -> Option<String> {
+    let (file, name) = test.split_once("::")?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(format!("{file}.rs"));
+    let text = fs::read_to_string(path).ok()?;
+    let (_, rest) = text.split_once(&format!("#[test]\nfn {name}() {{"))?;
+    rest.split_once("\n}\n").map(|(body, _)| body.to_owned())
+}
+
+#[test]
+fn what_a_test_finds_is_what_it_leaves_out() {
+    for fault in PLANTED {
+        let FoundBy::Test(test) = fault.found_by else { continue };
+        let text = text_of_test(test);
+        let text = text.unwrap_or_else(|| panic!("{}: there is no test {test}", fault.name));
+        let examined = format!("holds_unless(\"{}\"", fault.name);
+        assert!(text.contains(&examined), "{test} does not leave {} out", fault.name);
+    }
 }

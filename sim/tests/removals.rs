@@ -5,27 +5,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
 
 mod bench;
+mod exam;
 
 use std::time::Duration;
 
 use bench::Bench;
-use muster_common::probe::plant_fault;
+use exam::holds_unless;
 use musterd::runner::{RunnerError, StartOutcome};
 
 const OLD: &str = "[Service]\nExecStart=/sim/run --version=1\n";
 const NEW: &str = "[Service]\nExecStart=/sim/run --version=2\n";
 const TICK: &str = "[Timer]\nOnActiveSec=1\nOnUnitActiveSec=1\nUnit=app.service\n";
 const ONESHOT: &str = "[Service]\nType=oneshot\nExecStart=/sim/run --version=1 takes=10ms\n";
-
-/// Asserts that something holds, and that it does not once this rule is left out.
-fn holds_unless(planted: &'static str, mut holds: impl FnMut() -> bool) {
-    plant_fault(None);
-    assert!(holds(), "it does not hold");
-    plant_fault(Some(planted));
-    let held = holds();
-    plant_fault(None);
-    assert!(!held, "{planted} makes no difference here");
-}
 
 /// A machine on which `app` runs from its old file, and another unit that refers to it.
 fn bench_with(other: &str, text: &str) -> Bench {

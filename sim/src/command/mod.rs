@@ -1,58 +1,59 @@
 //! The command line of the simulator.
 //!
-//! Owns what is run for how long, and what is printed of it: each failing seed at once, so that it can be run again.
+//! Owns what can be asked for. What comes of it is printed by the files below: failing seeds at once, each so that it can be run again.
+
+mod figures;
+mod many;
+mod planted;
+mod single;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::Parser;
-use muster_common::probe;
+use clap::{ArgGroup, Parser};
 
-use crate::coverage::Coverage;
-use crate::keep::{KeptRun, keep_run};
-use crate::moment::Micros;
-use crate::plan::Plan;
-use crate::planted::{PLANTED, PlantedFault};
-use crate::run::{RunOutcome, run_plan};
-use crate::shrink::shrink_plan;
-use crate::story::tell_story;
+use crate::planted::{PLANTED, PlantedFault, find_fault};
 
 /// Run the daemons' own loops in a world that fails by a seed, and look for what must never happen.
+///
+/// Without an option 100 seeds are run. The exit code is 0 when nothing was found, 1 when something was, and 2 when the command line
+/// makes no sense.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask sim", bin_name = "cargo xtask sim")]
+#[command(group = ArgGroup::new("what").args(["seeds", "minutes", "seed", "keep", "kept", "planted"]))]
 pub struct SimArguments {
     /// Run this many seeds.
-    #[arg(long, value_name = "N", conflicts_with_all = ["minutes", "seed", "keep", "planted"])]
+    #[arg(long, value_name = "N")]
     seeds: Option<u64>,
-    /// Run new seeds for this long.
-    #[arg(long, value_name = "N", conflicts_with_all = ["seed", "keep", "planted"])]
-    minutes: Option<u64>,
+    /// Run new seeds for this long, such as 5 or 0.5. The first one is drawn from the time, and printed.
+    #[arg(long, value_name = "N", value_parser = parse_minutes)]
+    minutes: Option<Duration>,
     /// Run one seed, and tell its story if it fails.
-    #[arg(long, value_name = "SEED", conflicts_with_all = ["keep", "planted"])]
+    #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// With `--seed`: print every event.
+    /// With --seed: print every event.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Shrink a failing seed and keep it in sim/seeds, where a test runs it for ever.
+    /// Shrink a failing seed and keep its plan in sim/seeds, where a test runs it for ever.
     #[arg(long, value_name = "SEED")]
     keep: Option<u64>,
+    /// Run the plans in sim/seeds.
+    #[arg(long)]
+    kept: bool,
     /// Plant faults in the product, one after the other or only this one, and see whether they are found.
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     planted: Option<String>,
-    /// With `--seed` or `--keep`: plant this fault.
-    #[arg(long, value_name = "NAME")]
-    with: Option<String>,
-    /// The first seed of `--seeds` and `--planted`.
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    first: u64,
-    /// Seeds that are run at a time.
+    /// Plant this fault in all that is run.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["planted", "kept"], value_parser = find_planted)]
+    with: Option<&'static PlantedFault>,
+    /// The first seed of --seeds, --minutes and --planted.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seed", "keep", "kept"])]
+    first: Option<u64>,
+    /// Seeds that are run at a time; as many as there are processors unless this says otherwise.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Print how often each fault, request and marked branch came.
+    /// Print how often each fault, request and marked branch came, not only which never came.
     #[arg(long)]
     coverage: bool,
 }
@@ -61,190 +62,100 @@ pub struct SimArguments {
 pub fn run_command(arguments: &SimArguments) -> ExitCode {
     // A daemon that panics is a finding, and is told as one.
     std::panic::set_hook(Box::new(|_| {}));
-    let with = match arguments.with.as_deref().map(find_planted).transpose() {
-        Ok(with) => with,
-        Err(code) => return code,
+    let with = arguments.with;
+    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok());
+    let jobs = jobs.map_or(1, NonZeroUsize::get);
+    let found = if let Some(seed) = arguments.seed {
+        single::run_seed(seed, arguments.trace, with)
+    } else if let Some(seed) = arguments.keep {
+        single::keep_seed(seed, with)
+    } else if arguments.kept {
+        single::run_kept()
+    } else if let Some(name) = &arguments.planted {
+        let Some(faults) = chosen_faults(name) else { return ExitCode::from(2) };
+        planted::run_planted(&faults, arguments.first.unwrap_or(1), jobs)
+    } else {
+        let amount = match (arguments.minutes, arguments.seeds) {
+            (Some(time), _) => many::Amount::Time(time),
+            (None, count) => many::Amount::Seeds(count.unwrap_or(100)),
+        };
+        let run = many::ManySeeds { amount, first: arguments.first, with, jobs };
+        many::run_seeds(&run, arguments.coverage)
     };
-    if let Some(seed) = arguments.seed {
-        return run_seed(seed, arguments.trace, with);
-    }
-    if let Some(seed) = arguments.keep {
-        return keep_seed(seed, with);
-    }
-    if let Some(name) = &arguments.planted {
-        return run_planted(name, arguments.first);
-    }
-    run_seeds(arguments, with)
+    if found == Found::Nothing { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn find_planted(name: &str) -> Result<&'static PlantedFault, ExitCode> {
-    PLANTED.iter().find(|fault| fault.name == name).ok_or_else(|| {
-        eprintln!("error: no planted fault is named {name}");
-        ExitCode::from(2)
-    })
+/// The outcome of whatever was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// All is well.
+    Nothing,
+    /// Something is not, and was printed.
+    Something,
 }
 
-fn run_seed(seed: u64, traces: bool, with: Option<&PlantedFault>) -> ExitCode {
-    probe::plant_fault(with.map(|fault| fault.name));
-    let plan = Plan::for_seed(seed);
-    let outcome = run_plan(&plan, true);
-    if traces {
-        for (at, line) in outcome.trace.lines() {
-            println!("{at} {line}");
-        }
+impl From<bool> for Found {
+    fn from(something: bool) -> Self {
+        if something { Self::Something } else { Self::Nothing }
     }
-    println!("{}", summary_line(seed, &plan, &outcome));
-    let Some(violation) = outcome.violations.first() else { return ExitCode::SUCCESS };
-    let (small, runs) = shrink_plan(&plan, violation.word);
-    println!("shrunk in {runs} runs:\n{}", tell_story(&small, &run_plan(&small, true)));
-    ExitCode::FAILURE
 }
 
-fn summary_line(seed: u64, plan: &Plan, outcome: &RunOutcome) -> String {
-    format!(
-        "seed {seed}: {} machines, {} faults, {} requests, {} s, {} events, hash {:016x}",
-        plan.count_machines(),
-        plan.count_faults(),
-        plan.count_requests(),
-        outcome.lasted,
-        outcome.trace.count_events(),
-        outcome.trace.hash()
-    )
+fn parse_minutes(text: &str) -> Result<Duration, String> {
+    let minutes: f64 = text.parse().map_err(|_| format!("\"{text}\" is no number"))?;
+    let time = Duration::try_from_secs_f64(minutes * 60.0).ok();
+    let time = time.filter(|time| !time.is_zero());
+    time.ok_or_else(|| "it has to be more than nothing, and less than for ever".to_owned())
 }
 
-fn keep_seed(seed: u64, with: Option<&PlantedFault>) -> ExitCode {
-    probe::plant_fault(with.map(|fault| fault.name));
-    let plan = Plan::for_seed(seed);
-    let outcome = run_plan(&plan, false);
-    let Some(violation) = outcome.violations.first() else {
-        eprintln!("error: seed {seed} shows nothing");
-        return ExitCode::FAILURE;
-    };
-    let (small, _) = shrink_plan(&plan, violation.word);
-    let run = KeptRun {
-        shows: violation.text.clone(),
-        word: violation.word.to_owned(),
-        planted: with.map(|fault| fault.name.to_owned()),
-        plan: small,
-    };
-    let name = format!("{}-{seed}", with.map_or(violation.word, |fault| fault.name));
-    match keep_run(Path::new("sim/seeds"), &name, &run) {
-        Ok(path) => {
-            println!("kept as {}", path.display());
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: cannot keep it: {error}");
-            ExitCode::FAILURE
+fn find_planted(name: &str) -> Result<&'static PlantedFault, String> {
+    let found = find_fault(name);
+    found.ok_or_else(|| "no planted fault has this name; --planted shows them all".to_owned())
+}
+
+/// The fault of this name, or all; an error is printed.
+fn chosen_faults(name: &str) -> Option<Vec<&'static PlantedFault>> {
+    if name.is_empty() {
+        return Some(PLANTED.iter().collect());
+    }
+    match find_planted(name) {
+        Ok(fault) => Some(vec![fault]),
+        Err(problem) => {
+            eprintln!("error: {name}: {problem}");
+            None
         }
     }
 }
 
-fn run_planted(name: &str, first: u64) -> ExitCode {
-    let mut missed = 0;
-    for fault in PLANTED.iter().filter(|fault| name.is_empty() || fault.name == name) {
-        let mut hits = 0;
-        let found = (first..first + fault.budget).find_map(|seed| {
-            let plan = Plan::for_seed(seed);
-            probe::plant_fault(Some(fault.name));
-            let outcome = run_plan(&plan, false);
-            hits += outcome.planted_hits;
-            let violation = outcome.violations.into_iter().next()?;
-            // A seed that fails without it as well shows nothing of it.
-            probe::plant_fault(None);
-            run_plan(&plan, false).violations.is_empty().then_some((seed, violation))
-        });
-        probe::plant_fault(None);
-        if let Some((seed, violation)) = found {
-            println!("{}: seed {seed}, {}: {}", fault.name, violation.word, violation.text);
-            continue;
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        SimArguments::command().debug_assert();
+        for good in [
+            &["--seeds", "3", "--first", "7"][..],
+            &["--minutes", "0.5", "--jobs", "2"],
+            &["--seed", "3", "--trace", "--with", "ledger-unsaved"],
+            &["--planted"],
+            &["--planted", "ledger-unsaved", "--first", "4"],
+            &["--keep", "3"],
+            &["--kept"],
+        ] {
+            let words = std::iter::once(&"sim").chain(good);
+            SimArguments::try_parse_from(words).unwrap();
         }
-        missed += 1;
-        println!(
-            "{}: NOT FOUND in {} seeds ({hits} times passed); it leaves out {}",
-            fault.name, fault.budget, fault.leaves_out
-        );
-    }
-    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// The sums over many runs.
-#[derive(Debug, Default)]
-struct Sums {
-    coverage: Coverage,
-    runs: u64,
-    failed: u64,
-    lasted: Micros,
-    node_seconds: f64,
-    events: u64,
-}
-
-fn run_seeds(arguments: &SimArguments, with: Option<&PlantedFault>) -> ExitCode {
-    let began = Instant::now();
-    let until = arguments.minutes.map(|minutes| began + Duration::from_secs(60 * minutes));
-    let count = arguments.seeds.unwrap_or(if until.is_some() { u64::MAX } else { 100 });
-    // New seeds each time, where it is a time that was asked for.
-    let first = if until.is_some() { seed_of_today() } else { arguments.first };
-    println!("seeds from {first} on");
-    let next = AtomicU64::new(0);
-    let over = AtomicBool::new(false);
-    let sums = Mutex::new(Sums::default());
-    let jobs = arguments.jobs.map_or(1, NonZeroUsize::get);
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                probe::plant_fault(with.map(|fault| fault.name));
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let late = until.is_some_and(|until| Instant::now() >= until);
-                    if index >= count || late || over.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    add_run(&sums, first.wrapping_add(index));
-                }
-            });
+        for bad in [
+            &["--seeds", "3", "--minutes", "1"][..],
+            &["--minutes", "0"],
+            &["--minutes", "-1"],
+            &["--trace"],
+            &["--seed", "3", "--with", "nothing-of-that-name"],
+        ] {
+            let words = std::iter::once(&"sim").chain(bad);
+            assert!(SimArguments::try_parse_from(words).is_err(), "{bad:?}");
         }
-    });
-    let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-    print_sums(&sums, began.elapsed(), arguments.coverage);
-    if sums.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn add_run(sums: &Mutex<Sums>, seed: u64) {
-    let plan = Plan::for_seed(seed);
-    let outcome = run_plan(&plan, false);
-    let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
-    sums.runs += 1;
-    sums.lasted += outcome.lasted;
-    #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
-    let machines = plan.count_machines() as f64;
-    sums.node_seconds += outcome.lasted.as_secs_f64() * machines;
-    sums.events += outcome.trace.count_events();
-    sums.coverage.add_run(&outcome.coverage);
-    if let Some(violation) = outcome.violations.first() {
-        sums.failed += 1;
-        println!("seed {seed}: {} {}: {}", violation.at, violation.word, violation.text);
     }
-}
-
-fn print_sums(sums: &Sums, took: Duration, coverage: bool) {
-    let seconds = took.as_secs_f64().max(0.001);
-    println!(
-        "{} seeds, {} failed; {} faults, {:.4} node-years, {} events in {seconds:.1} s: {:.0} times real time",
-        sums.runs,
-        sums.failed,
-        sums.coverage.count_faults(),
-        sums.node_seconds / 31_557_600.0,
-        sums.events,
-        sums.lasted.as_secs_f64() / seconds,
-    );
-    if coverage {
-        print!("{}", sums.coverage.describe());
-    }
-}
-
-/// A first seed that no earlier run had: the seconds of the clock, far apart.
-fn seed_of_today() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(1, |since| since.as_secs()).wrapping_mul(1_000_000)
 }

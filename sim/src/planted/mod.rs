@@ -10,12 +10,42 @@ pub struct PlantedFault {
     pub name: &'static str,
     /// The rule that it leaves out.
     pub leaves_out: &'static str,
-    /// Seeds within which it has to be found.
-    pub budget: u64,
+    /// The thing that has to find it.
+    pub found_by: FoundBy,
 }
 
+/// The thing that has to find a planted fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundBy {
+    /// One of so many seeds.
+    Seeds(u64),
+    /// A test in `sim/tests`, by its file and its name: what it is about is out of reach of a world without real disks, buses or members.
+    Test(&'static str),
+}
+
+impl PlantedFault {
+    /// The number of seeds within which it has to be found; none where a test finds it.
+    pub(crate) fn budget(&self) -> u64 {
+        match self.found_by {
+            FoundBy::Seeds(budget) => budget,
+            FoundBy::Test(_) => 0,
+        }
+    }
+}
+
+/// The fault of this name.
+pub fn find_fault(name: &str) -> Option<&'static PlantedFault> {
+    PLANTED.iter().find(|fault| fault.name == name)
+}
+
+/// A fault that one of so many seeds finds.
 const fn planted(name: &'static str, budget: u64, leaves_out: &'static str) -> PlantedFault {
-    PlantedFault { name, leaves_out, budget }
+    PlantedFault { name, leaves_out, found_by: FoundBy::Seeds(budget) }
+}
+
+/// A fault that a test finds.
+const fn tested(name: &'static str, test: &'static str, leaves_out: &'static str) -> PlantedFault {
+    PlantedFault { name, leaves_out, found_by: FoundBy::Test(test) }
 }
 
 /// All planted faults.
@@ -30,9 +60,21 @@ pub const PLANTED: &[PlantedFault] = &[
         500,
         "that a stop that failed is told, and not waited for",
     ),
-    planted("removal-not-looked-at", 500, "that a removed unit is looked at once more"),
-    planted("removal-not-reloaded", 500, "that systemd forgets a removed file"),
-    planted("replacement-not-reloaded", 500, "that systemd reads a replaced file anew"),
+    tested(
+        "removal-not-looked-at",
+        "removals::what_was_started_between_its_stop_and_its_removal_stays_ours",
+        "that a removed unit is looked at once more",
+    ),
+    tested(
+        "removal-not-reloaded",
+        "removals::a_timer_starts_nothing_of_a_removed_service",
+        "that systemd forgets a removed file",
+    ),
+    tested(
+        "replacement-not-reloaded",
+        "removals::what_is_replaced_and_not_started_is_read_all_the_same",
+        "that systemd reads a replaced file anew",
+    ),
     planted("soft-reboot-is-no-boot", 500, "that a soft reboot is a boot"),
     planted(
         "absent-machine-holds-global-up",
