@@ -2,6 +2,8 @@
 //!
 //! Owns the build. What can be asked of it is the simulator's own command line.
 
+use std::ffi::OsStr;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -16,7 +18,12 @@ pub(crate) struct SimCommandLine {
 }
 
 pub(crate) fn run_simulator(command_line: &SimCommandLine) -> Result<()> {
+    run_with(&command_line.arguments)
+}
+
+/// Builds the simulator, and runs it with these arguments.
+pub(crate) fn run_with<S: AsRef<OsStr>>(arguments: &[S]) -> Result<()> {
     let mut command =
         cargo_command(&["run", "--quiet", "--profile", "sim", "--package", "muster-sim", "--"]);
-    run(command.args(&command_line.arguments))
+    run(command.args(arguments))
 }

@@ -8,7 +8,14 @@ use muster_tests::lab::Lab;
 
 use crate::install::{self, Purpose};
 use crate::shell::{cargo_command, run, run_keeping_lines};
-use crate::{build, check, dist};
+use crate::{build, check, dist, sim};
+
+/// New seeds are part of a run of everything. Kept ones always are: they are unit tests.
+const SIMULATES: bool = false;
+/// The time in which the simulator runs new seeds, in minutes: enough to find what a change has broken for most seeds, on a person's
+/// machine; and on a machine that does nothing else, with the whole run still below 50 minutes on two cores.
+const MINUTES: &str = "0.5";
+const MINUTES_OF_CI: &str = "5";
 
 /// Tests of the three hosts, by the names of their binaries.
 const ON_HOSTS: &str = "package(muster-tests) and kind(test) and not binary(tidy)";
@@ -29,13 +36,19 @@ enum Part {
     Check,
     /// Everything that needs no hosts: unit, scenario, property and conformance tests, the store against a real etcd.
     Unit,
+    /// The simulator with new seeds, for half a minute; for five where CI is set. The first seed is drawn from the time and printed.
+    Sim,
     /// End-to-end tests on three hosts.
     E2e,
 }
 
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
 /// The test runner, as `.config/nextest.toml` has it for people, or for machines where `CI` is set.
 fn nextest_command() -> Command {
-    let profile = if std::env::var_os("CI").is_some() { "ci" } else { "default" };
+    let profile = if is_ci() { "ci" } else { "default" };
     cargo_command(&["nextest", "run", "--no-fail-fast", "--profile", profile])
 }
 
@@ -55,6 +68,10 @@ fn run_parts(arguments: &TestArguments) -> Result<Vec<String>> {
         command.arg("--workspace");
         command.arg("--filterset").arg(format!("not ({ON_HOSTS})")).args(&arguments.nextest);
         summaries.extend(run_keeping_lines(&mut command, "Summary")?);
+    }
+    if wanted(Part::Sim) && (SIMULATES || arguments.only.is_some()) {
+        let minutes = if is_ci() { MINUTES_OF_CI } else { MINUTES };
+        sim::run_with(&["--minutes", minutes])?;
     }
     if wanted(Part::E2e) {
         install::ensure_tools(Purpose::Lab)?;
