@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use muster_common::lease::{Leadership, Presence};
 use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
 use muster_common::snapshot::{Change, ClusterEvent, Leader};
 
 use crate::machine::registration::Registration;
@@ -178,7 +179,8 @@ impl Election {
     }
 
     fn is_current(&self, presence: &Presence) -> bool {
-        self.presence.as_ref().is_some_and(|now| now.lease.id == presence.lease.id)
+        is_planted("won-under-an-earlier-lease")
+            || self.presence.as_ref().is_some_and(|now| now.lease.id == presence.lease.id)
     }
 
     /// The presence to campaign under now, if any.

@@ -136,6 +136,9 @@ impl Freeze {
     pub fn on_machine_returned(&mut self, machine: MachineId) {
         self.lost.remove(&machine);
         self.held.remove(&machine);
+        if is_planted("freeze-ended-by-one") {
+            self.unfreeze_all();
+        }
         self.live.insert(machine);
         self.check_invariants();
     }
@@ -279,6 +282,7 @@ impl Freeze {
     fn is_mass_loss(&self, probe: &LeaseProbe) -> bool {
         let (live, lost) = (self.live.len(), self.lost.len());
         let silent = probe.silent.intersection(&self.live).count();
+        let silent = if is_planted("others-not-asked-after") { 0 } else { silent };
         let asked = probe.asked.intersection(&self.live).count();
         let (silent, share) = if asked == 0 || asked + 1 >= live {
             (silent, 2)
@@ -287,7 +291,7 @@ impl Freeze {
         };
         let missing = lost + silent;
         let share = if silent == 0 { 2 } else { share };
-        missing >= LEAST && missing * share >= live + lost
+        missing >= LEAST && missing * share >= live + lost && !is_planted("mass-loss-moved")
     }
 }
 

@@ -126,7 +126,7 @@ impl Term {
                     &registration,
                     Registration::Registered(presence) if presence.lease.id == self.presence.lease.id
                 );
-                if !ours {
+                if !ours && !is_planted("lease-lost-while-leading") {
                     self.end_term(&mut effects);
                 }
                 self.turn_due = true;
@@ -181,7 +181,7 @@ impl Term {
     }
 
     fn wait_for_own_write(&mut self, now: Duration, revision: u64) {
-        self.wait_for = revision;
+        self.wait_for = if is_planted("own-commit-not-waited-for") { 0 } else { revision };
         self.wait_ends = now + OWN_WRITE_LIMIT;
     }
 
@@ -409,7 +409,7 @@ impl Term {
             self.retry_by(at.max(now) + PROBE_INTERVAL);
         }
         let members = self.view.members_to_record();
-        if members == self.view.members {
+        if members == self.view.members || is_planted("members-not-recorded") {
             self.record_held(effects);
             return;
         }
@@ -532,13 +532,15 @@ impl Term {
             self.wait_for_own_write(now, revision);
             let conflicts = conflicts.len() as u64;
             effects.push(TermEffect::CountCommitted { decisions, conflicts });
-            if conflicts > 0 {
+            if conflicts > 0 && !is_planted("conflict-not-planned-again") {
                 effects.push(TermEffect::Log(TermNotice::PlanOvertaken { conflicts }));
                 self.retry_by(now + CONFLICT);
             }
         } else {
             reached("plan-in-doubt");
-            self.fence = None;
+            if !is_planted("fence-kept-in-doubt") {
+                self.fence = None;
+            }
             if answer == TermAnswer::Overtaken {
                 // A person has ended a freeze, and the leader record is theirs.
                 self.retry_by(now + CONFLICT);
@@ -546,7 +548,9 @@ impl Term {
             }
             let problem = problem_of(answer).unwrap_or_default();
             effects.push(TermEffect::Log(TermNotice::CannotCommitPlan { problem }));
-            self.retry_by(now + RETRY);
+            if !is_planted("failed-plan-not-made-again") {
+                self.retry_by(now + RETRY);
+            }
         }
     }
 }

@@ -142,7 +142,11 @@ impl LeaderView {
     pub(super) fn make_plan(&mut self, revision: u64) -> Plan {
         let Some(cluster) = &mut self.cluster else { return Plan::default() };
         debug_assert!(cluster.revision >= revision, "a plan on a view without our own writes");
-        cluster.scheduler.hold_machines(self.freeze.waiting_machines());
+        let mut waiting = self.freeze.waiting_machines();
+        if is_planted("waiting-machines-moved") {
+            waiting.clear();
+        }
+        cluster.scheduler.hold_machines(waiting);
         cluster.changed = false;
         cluster.scheduler.plan()
     }
@@ -244,7 +248,7 @@ impl LeaderView {
         notices: &mut Vec<TermNotice>,
     ) -> bool {
         let Some(record) = record.filter(|record| record.machine == self.leader) else {
-            return false;
+            return is_planted("lost-lead-unnoticed");
         };
         // When all held machines are back we empty it ourselves; a freeze that has begun since is another.
         let may_be_ours = self.own_held.emptying || revision <= self.own_held.revision;

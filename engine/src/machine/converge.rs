@@ -241,9 +241,9 @@ fn steps_to_leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
     let up = if is_planted("only-active-is-up") {
         seen.active.is_up()
     } else {
-        seen.is_up() || owned.starting
+        seen.is_up() || (owned.starting && !is_planted("queued-start-forgotten"))
     };
-    if up && !seen.foreign {
+    if up && !seen.foreign && !is_planted("running-unit-removed") {
         steps.extend([Step::Stop, Step::AwaitEmpty]);
     }
     if owned.enabled {
@@ -256,7 +256,7 @@ fn steps_to_leave(seen: &Observed, owned: &Owned) -> Vec<Step> {
 /// Wanted here.
 fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Vec<Step> {
     let Desired { file, desired, generation, install } = *wanted;
-    if seen.foreign || !seen.obstacle.is_empty() {
+    if (seen.foreign || !seen.obstacle.is_empty()) && !is_planted("hosts-own-unit-stopped") {
         let problem = match seen.obstacle.as_str() {
             "" => Problem::Foreign,
             obstacle => Problem::Obstacle(obstacle.to_owned()),
@@ -294,10 +294,11 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     let mut steps = Vec::new();
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
     let up = seen.is_up() && owned.desired == DesiredState::Launched;
-    if desired == DesiredState::Loaded && (up || owned.starting) {
+    let stops = (up || owned.starting) && !is_planted("loaded-unit-left-up");
+    if desired == DesiredState::Loaded && stops {
         steps.extend([Step::Stop, Step::AwaitEmpty]);
     }
-    if changed || !in_place {
+    if (changed || !in_place) && !is_planted("replaced-file-not-written") {
         steps.push(Step::Write { file });
     }
     if install && !owned.enabled {
@@ -312,7 +313,10 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
         let again = (!settled || is_planted("settled-unit-restarted"))
             && owned.desired == DesiredState::Launched;
         let under_way = owned.starting && owned.desired == DesiredState::Launched;
-        if (seen.is_running() || under_way) && (changed || again) {
+        if (seen.is_running() || under_way)
+            && (changed || again)
+            && !is_planted("replaced-unit-runs-on")
+        {
             steps.push(Step::Restart { generation });
         } else if (!settled || is_planted("ended-unit-started")) && !seen.is_running() {
             steps.push(Step::Start { generation });

@@ -13,6 +13,7 @@
 //! | this start, ended badly | nothing, or less | no | given up on, for what was wrong |
 //! | this start, no end | nothing, or less | no | given up on: nobody knows how it ended |
 
+use muster_common::probe::is_planted;
 use muster_common::state::{ActiveState, DesiredState, sub};
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,8 @@ pub fn verdict_on(
     owned: Option<&Owned>,
     seen: &Observed,
 ) -> JobVerdict {
-    let Some(run) = run.filter(|run| run.generation >= generation) else {
+    let is_noted = |run: &&JobRun| run.generation >= generation && !is_planted("job-begun-again");
+    let Some(run) = run.filter(is_noted) else {
         return JobVerdict::Unrestricted;
     };
     let launched = |owned: &Owned| owned.desired == DesiredState::Launched;

@@ -197,7 +197,9 @@ impl Registrar {
             }
             RegistrarInput::Metadata(metadata) => self.metadata = metadata,
             RegistrarInput::Leaving(leaving) => self.leaving = leaving,
-            RegistrarInput::LeaseSuspect => self.lease_suspect = true,
+            RegistrarInput::LeaseSuspect => {
+                self.lease_suspect = !is_planted("lease-suspicion-ignored");
+            }
         }
         self.take_next_step(now, &mut effects);
         self.check_invariants(&effects);
@@ -223,7 +225,7 @@ impl Registrar {
     /// Does what is due, unless a request is under way.
     fn take_next_step(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
         let desired = self.desired_record(now);
-        let stale = self.written.as_ref() != Some(&desired);
+        let stale = self.written.as_ref() != Some(&desired) && !is_planted("untrue-record-kept");
         let grace_ends = self.silence_ends().filter(|ends| now < *ends);
         match &mut self.phase {
             RegistrationPhase::Resting { until } if now >= *until => {
@@ -310,7 +312,7 @@ impl Registrar {
     fn keep_lease_alive(&mut self, now: Duration, effects: &mut Vec<RegistrarEffect>) {
         self.lease_suspect = false;
         let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
-        let over = now >= tenure.ends_at;
+        let over = now >= tenure.ends_at && !is_planted("silent-lease-relied-on");
         let within = (tenure.lease.ttl / RENEWALS).max(RETRY);
         if !over {
             self.renew_lease(now, effects);
@@ -409,11 +411,13 @@ impl Registrar {
         let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
         if let RegistrarAnswer::Found(found) = answer
             && found.is_none_or(|found| found.lease != Some(tenure.lease.id))
+            && !is_planted("record-not-verified")
         {
             self.end_tenure(now, effects);
             return;
         }
         debug_assert!(sent <= now, "the lease's time counts from when it was asked for");
+        let sent = if is_planted("lease-timed-from-answer") { now } else { sent };
         tenure.renew_at = sent + ttl / RENEWALS;
         tenure.ends_at = sent + ttl;
     }

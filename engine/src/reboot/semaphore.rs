@@ -4,6 +4,7 @@
 //! asks, and that nobody is evicted. Whoever carries a decision out writes the new semaphore only where the one that was
 //! decided upon still stands, and decides anew otherwise.
 
+use muster_common::probe::is_planted;
 use muster_common::reboot::{Group, Holder, HolderId, Semaphore, WaitReason};
 
 /// The answer to somebody who wants a slot.
@@ -31,10 +32,11 @@ pub enum Release {
 
 /// Decides on the wish of somebody for a slot.
 pub fn acquire_slot(group: &Group, semaphore: &Semaphore, wanted: Holder) -> Acquire {
-    if let Some(holder) = semaphore.find_holder(&wanted.id) {
+    let known = semaphore.find_holder(&wanted.id);
+    if let Some(holder) = known.filter(|_| !is_planted("slot-granted-twice")) {
         return Acquire::AlreadyHeld { since: holder.since };
     }
-    if semaphore.free_slots() == 0 {
+    if semaphore.free_slots() == 0 && !is_planted("slot-granted-above-max") {
         return Acquire::Wait(WaitReason::SlotsTaken {
             group: group.clone(),
             max: semaphore.max,

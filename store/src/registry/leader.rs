@@ -43,7 +43,10 @@ impl Registry {
                 return Ok(ours.then_some(Leadership { created: found.create_revision }));
             }
             let vacant = Guard::Modified { key: self.key(&Key::Leader), revision: 0 };
-            let guards = vec![vacant, self.registered_guard(presence)];
+            let mut guards = vec![vacant, self.registered_guard(presence)];
+            if is_planted("campaign-unguarded") {
+                guards.remove(0);
+            }
             match self.store.commit(guards, vec![put.clone()]).await {
                 Ok(CommitOutcome::Done { revision }) => {
                     return Ok(Some(Leadership { created: revision }));
@@ -75,7 +78,11 @@ impl Registry {
             value: encode(&LeaderRecord::new(&record)),
             lease: Some(presence.lease.id),
         };
-        match self.store.commit(vec![self.leading_guard(leadership)], vec![put]).await {
+        let mut guards = vec![self.leading_guard(leadership)];
+        if is_planted("held-written-unguarded") {
+            guards.clear();
+        }
+        match self.store.commit(guards, vec![put]).await {
             Ok(CommitOutcome::Done { revision }) => Ok(revision),
             Ok(CommitOutcome::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {
                 Err(CommitError::Deposed)

@@ -139,10 +139,13 @@ impl Node {
                 self.seen.remove(unit);
                 self.pass.due |= chain.wanted.is_some();
             }
-            ChainEnd::Done => self.pass.due |= wanted != chain.wanted,
-            ChainEnd::Superseded => self.pass.due = true,
+            ChainEnd::Done => {
+                self.pass.due |= wanted != chain.wanted && !is_planted("changed-wish-forgotten");
+            }
+            ChainEnd::Superseded => self.pass.due = !is_planted("superseded-wish-forgotten"),
             ChainEnd::Dropped if is_planted("dropped-chain-forgotten") => {}
             ChainEnd::Dropped => self.retry_at = Some(now + PASS_RETRY),
+            ChainEnd::Held if is_planted("held-unit-not-stopped-again") => {}
             ChainEnd::Held => {
                 self.retry_at.get_or_insert(now + HELD_RETRY);
             }

@@ -26,6 +26,10 @@ impl Node {
                 }) {
                     return;
                 }
+                if self.presence.is_some() && is_planted("session-outlives-lease") {
+                    self.presence = Some(presence);
+                    return;
+                }
                 // What was known before the lease may have been decided otherwise meanwhile: read it again, and do
                 // nothing until then.
                 self.end_session();
@@ -69,6 +73,8 @@ impl Node {
         states: Option<BTreeMap<UnitName, ObservedState>>,
     ) {
         let Some(presence) = self.joining.take() else { return };
+        let states =
+            states.or_else(|| is_planted("unread-states-taken-for-none").then(BTreeMap::new));
         let Some(states) = states else {
             // What an earlier daemon has said and nobody takes back would be shown for as long as the lease lives.
             self.joining = Some(presence);
@@ -177,6 +183,10 @@ impl Node {
             }
             // What is known stays known: the watch goes on by itself.
             ClusterEvent::Lost { problem } => {
+                if is_planted("lost-watch-empties-placements") {
+                    self.desired.clear();
+                    self.on_placements_changed(now);
+                }
                 self.report_fact(NodeFact::PlacementsUnknown(problem));
             }
         }
@@ -199,10 +209,13 @@ impl Node {
         self.unreadable = unreadable;
         self.basis = Basis::Store;
         // Whatever happens to the store from now on, what lies on disk is no newer than what it has said.
-        self.store_grace = None;
+        if !is_planted("disk-after-the-store") {
+            self.store_grace = None;
+        }
         self.report_fact(NodeFact::PlacementsKnown);
         // It is known now what is placed here: the runs of other jobs mean nothing any more.
-        self.effects.push(NodeEffect::RetainJobs(self.desired.keys().cloned().collect()));
+        let jobs = self.desired.keys().filter(|_| !is_planted("removed-units-jobs-forgotten"));
+        self.effects.push(NodeEffect::RetainJobs(jobs.cloned().collect()));
         for unit in before {
             self.report.mark_stale(unit);
         }
@@ -240,11 +253,14 @@ impl Node {
     fn on_placements_changed(&mut self, now: Duration) {
         self.pass.due = true;
         // Before the first of them is carried out. A machine that has carried out nothing may still go anywhere.
-        if !self.unverified.remembered && !self.desired.is_empty() {
+        if !self.unverified.remembered
+            && !self.desired.is_empty()
+            && !is_planted("cluster-not-remembered")
+        {
             self.unverified.remembered = true;
             self.effects.push(NodeEffect::RememberCluster);
         }
-        if self.basis == Basis::Store {
+        if self.basis == Basis::Store && !is_planted("placements-never-saved") {
             self.save.at = Some(now + SAVE_DELAY);
         }
         self.supersede_chains();

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use muster_common::probe::is_planted;
 use muster_common::state::{ObservedState, load, sub};
 use muster_common::unit::UnitName;
 
@@ -90,7 +91,7 @@ impl Node {
 
     pub(super) fn on_published(&mut self, now: Duration, number: u64, answer: PublishAnswer) {
         self.report.on_answer(now, number, answer == PublishAnswer::Taken);
-        if answer == PublishAnswer::NotRegistered {
+        if answer == PublishAnswer::NotRegistered && !is_planted("refused-publication-accepted") {
             self.effects.push(NodeEffect::SuspectLease);
         }
     }

@@ -13,7 +13,8 @@ pub(crate) struct Ready;
 impl MachineFilter for Ready {
     fn keep_eligible(&self, index: &Index, _demand: &MachineDemand, eligible: &mut Bits) {
         let leaving = index.leaving.iter().filter(|_| !is_planted("leaving-host-takes-units"));
-        for machine in index.cordoned.iter().chain(leaving) {
+        let cordoned = index.cordoned.iter().filter(|_| !is_planted("cordon-overlooked"));
+        for machine in cordoned.chain(leaving) {
             eligible.remove(index.machines[*machine].position);
         }
     }

@@ -4,6 +4,7 @@
 //! not said how it stands. It holds for every decision of a plan, whatever led there; what a lost machine still runs nobody can say.
 
 use muster_common::decision::Decision;
+use muster_common::probe::is_planted;
 
 use crate::schedule::index::Index;
 use crate::schedule::pass::PlanPass;
@@ -13,7 +14,7 @@ impl Index {
     /// A machine that may still run a unit which may not run twice, and is not to keep it.
     pub(crate) fn lingering_machine(&self, unit: UnitKey) -> Option<MachineKey> {
         let row = &self.units[unit];
-        if !self.is_single(unit) {
+        if !self.is_single(unit) || is_planted("single-moves-at-once") {
             return None;
         }
         let reporting = row.reports.iter().map(|(machine, _)| *machine);
@@ -32,7 +33,9 @@ impl Index {
                 && row.report_of(machine).is_none()
                 && !self.is_released(unit, machine)
         };
-        self.is_single(unit) && row.places.iter().any(|place| unheard(place.machine))
+        self.is_single(unit)
+            && row.places.iter().any(|place| unheard(place.machine))
+            && !is_planted("unheard-single-taken")
     }
 
     /// True if a unit that may not run twice has to end elsewhere before it comes to a machine.
