@@ -19,7 +19,7 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, next_steps};
 
 use one_machine::Machine;
-use scripts::{Player, play_directory};
+use scripts::{Player, fails_without, play_directory};
 use steps::describe_step;
 
 fn name() -> UnitName {
@@ -113,4 +113,21 @@ impl Player for Cases {
 #[test]
 fn scripts_of_one_unit() {
     play_directory::<Cases>("converge");
+}
+
+#[test]
+fn a_rule_of_one_unit_that_is_left_out_is_noticed() {
+    for planted in [
+        "ended-unit-started",
+        "hosts-own-unit-stopped",
+        "loaded-unit-left-up",
+        "only-active-is-up",
+        "queued-start-forgotten",
+        "replaced-file-not-written",
+        "replaced-unit-runs-on",
+        "running-unit-removed",
+        "settled-unit-restarted",
+    ] {
+        fails_without(planted, scripts_of_one_unit);
+    }
 }

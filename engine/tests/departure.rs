@@ -22,11 +22,19 @@ use muster_common::lease::{Lease, LeaseId, Presence};
 use muster_engine::machine::departure::{
     Departure, DepartureAnswer, DepartureEffect, DepartureInput, DepartureRequest, LeaveReason,
 };
-use scripts::{Player, play_directory, show_duration};
+use scripts::{Player, fails_without, play_directory, show_duration};
 
 #[test]
 fn departing() {
     play_directory::<World>("departing");
+}
+
+#[test]
+fn a_rule_of_a_departure_that_is_left_out_is_noticed() {
+    for planted in ["lease-left-half-over", "reboot-forgets-placements", "stop-taken-for-shutdown"]
+    {
+        fails_without(planted, departing);
+    }
 }
 
 #[derive(Default)]

@@ -24,11 +24,49 @@ fn electing() {
 }
 
 #[test]
+fn a_rule_of_elections_that_is_left_out_is_noticed() {
+    scripts::fails_without("won-under-an-earlier-lease", electing);
+}
+
+#[test]
 fn leading() {
     scripts::play_directory::<reign::Reign>("leading");
 }
 
 #[test]
+fn a_rule_of_a_leader_that_is_left_out_is_noticed() {
+    for planted in [
+        "conflict-not-planned-again",
+        "drain-time-never-over",
+        "failed-plan-not-made-again",
+        "fence-kept-in-doubt",
+        "lease-lost-while-leading",
+        "lost-lead-unnoticed",
+        "members-not-recorded",
+        "own-commit-not-waited-for",
+        "restored-store-waited-for",
+    ] {
+        scripts::fails_without(planted, leading);
+    }
+}
+
+#[test]
 fn freezing() {
     scripts::play_directory::<reign::Reign>("freezing");
+}
+
+#[test]
+fn a_rule_on_losses_that_is_left_out_is_noticed() {
+    for planted in [
+        "contact-never-broken",
+        "freeze-ended-by-one",
+        "mass-loss-moved",
+        "members-not-recorded",
+        "others-not-asked-after",
+        "outage-counts-as-loss",
+        "own-commit-not-waited-for",
+        "waiting-machines-moved",
+    ] {
+        scripts::fails_without(planted, freezing);
+    }
 }

@@ -47,7 +47,7 @@ mod scripts;
 mod steps;
 
 use node::world::World;
-use scripts::{Player, play_directory};
+use scripts::{Player, fails_without, play_directory};
 
 impl Player for World {
     fn carry_out(&mut self, words: &[&str], _body: &str) -> String {
@@ -58,4 +58,39 @@ impl Player for World {
 #[test]
 fn scripts_of_a_machine() {
     play_directory::<World>("node");
+}
+
+#[test]
+fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
+    for planted in [
+        "changed-wish-forgotten",
+        "cluster-not-remembered",
+        "disk-after-the-store",
+        "disk-undoes-what-runs",
+        "dropped-chain-forgotten",
+        "empty-listing-believed",
+        "failed-publication-counts",
+        "held-unit-not-stopped-again",
+        "hosts-own-unit-stopped",
+        "job-begun-again",
+        "late-answer-counts",
+        "lost-watch-empties-placements",
+        "old-placements-started",
+        "only-active-is-up",
+        "placements-never-saved",
+        "queued-start-forgotten",
+        "refused-publication-accepted",
+        "removed-units-jobs-forgotten",
+        "replaced-unit-runs-on",
+        "reset-keeps-removed",
+        "running-unit-removed",
+        "settled-unit-restarted",
+        "states-of-before-forgotten",
+        "stopped-unit-not-released",
+        "superseded-wish-forgotten",
+        "unread-states-taken-for-none",
+        "withdrawal-forgotten",
+    ] {
+        fails_without(planted, scripts_of_a_machine);
+    }
 }

@@ -48,11 +48,27 @@ use muster_engine::machine::registration::{
     FoundRecord, Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
     Registration,
 };
-use scripts::{Player, parse_duration, play_directory, show_duration};
+use scripts::{Player, fails_without, parse_duration, play_directory, show_duration};
 
 #[test]
 fn registering() {
     play_directory::<World>("registering");
+}
+
+#[test]
+fn a_rule_of_registration_that_is_left_out_is_noticed() {
+    for planted in [
+        "any-store-is-ours",
+        "clone-at-one-address-taken-for-ours",
+        "lease-suspicion-ignored",
+        "lost-lease-unnoticed",
+        "outage-note-kept",
+        "record-not-verified",
+        "silent-lease-relied-on",
+        "untrue-record-kept",
+    ] {
+        fails_without(planted, registering);
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::cluster::drain;
 use muster_engine::schedule::{Candidate, Plan, Scheduler};
 
-use scripts::{Player, play_directory};
+use scripts::{Player, fails_without, play_directory};
 use support::Cluster;
 
 #[derive(Default)]
@@ -67,6 +67,19 @@ impl Player for Script {
 #[test]
 fn scenarios() {
     play_directory::<Script>("schedule");
+}
+
+#[test]
+fn a_rule_of_placing_that_is_left_out_is_noticed() {
+    for planted in [
+        "conflict-overlooked",
+        "cordon-overlooked",
+        "leaving-host-keeps-units",
+        "leaving-host-takes-units",
+        "single-moves-at-once",
+    ] {
+        fails_without(planted, scenarios);
+    }
 }
 
 fn run_command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use muster_common::probe::plant_fault;
 use muster_common::reboot::{Group, Holder, HolderId, HolderKind, Semaphore, WaitReason};
 use muster_engine::reboot::semaphore::{Acquire, Release, acquire_slot, release_slot, set_max};
 use proptest::prelude::*;
@@ -146,5 +147,20 @@ proptest! {
             prop_assert_eq!(after, before);
             prop_assert_eq!(was, holder(who, 2));
         }
+    }
+}
+
+/// Asserts that a rule is noticed when it is left out.
+fn fails_without(planted: &'static str, tests: fn()) {
+    plant_fault(Some(planted));
+    let passed = std::panic::catch_unwind(tests);
+    plant_fault(None);
+    assert!(passed.is_err(), "{planted} makes no difference here");
+}
+
+#[test]
+fn a_rule_of_slots_that_is_left_out_is_noticed() {
+    for planted in ["slot-granted-above-max", "slot-granted-twice"] {
+        fails_without(planted, slots_are_granted_until_there_are_none);
     }
 }

@@ -8,6 +8,7 @@
     reason = "what fails in a test is to fail it"
 )]
 
+mod exam;
 #[path = "support/stage.rs"]
 mod stage;
 
@@ -284,6 +285,14 @@ fn a_restored_store_that_has_caught_up_meanwhile_is_a_reset_too() {
     stage.run_for(60 * SECOND);
     let events = seen.take();
     assert_eq!(events.last().unwrap(), "reset at 4: /kept /x /y", "{events:?}");
+}
+
+#[test]
+fn that_a_restored_store_is_another_history_is_noticed_when_it_is_left_out() {
+    exam::fails_without(
+        "restored-history-taken-for-ours",
+        a_restored_store_that_has_caught_up_meanwhile_is_a_reset_too,
+    );
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use muster_common::probe::plant_fault;
+
 /// A thing that commands are given to.
 pub(crate) trait Player: Default {
     /// Carries a command out and says what comes of it. `words` are those of its line, `body` the indented lines below it.
@@ -33,6 +35,18 @@ pub(crate) fn play_directory<P: Player>(directory: &str) {
         }
     }
     assert!(wrong.is_empty(), "{wrong}\nIf that is as it should be: UPDATE=1");
+}
+
+/// Asserts that a rule is noticed when it is left out: `plays` fails then, and does not otherwise.
+pub(crate) fn fails_without(planted: &'static str, plays: fn()) {
+    if std::env::var("UPDATE").is_ok() {
+        return;
+    }
+    plays();
+    plant_fault(Some(planted));
+    let played = std::panic::catch_unwind(plays);
+    plant_fault(None);
+    assert!(played.is_err(), "{planted} makes no difference here");
 }
 
 /// The script with what is said now in the place of what was said.

@@ -19,7 +19,7 @@ pub struct PlantedFault {
 pub enum FoundBy {
     /// One of so many seeds.
     Seeds(u64),
-    /// A test in `sim/tests`, by its file and its name: what it is about is out of reach of a world without real disks, buses or members.
+    /// A test, by its file and its function, which leaves the rule out and fails then. It is run with all others.
     Test(&'static str),
 }
 
@@ -50,6 +50,21 @@ const fn tested(name: &'static str, test: &'static str, leaves_out: &'static str
 
 /// All planted faults.
 pub const PLANTED: &[PlantedFault] = &[
+    tested(
+        "restored-history-taken-for-ours",
+        "sim/tests/etcd_stories::that_a_restored_store_is_another_history_is_noticed_when_it_is_left_out",
+        "that a store restored from a backup that has grown since is another history",
+    ),
+    tested(
+        "forgotten-machine-leaves-records",
+        "sim/tests/store_rules::nothing_is_left_of_a_machine_that_is_forgotten",
+        "that nothing is left of a machine that is forgotten",
+    ),
+    planted(
+        "unanswered-lease-hides-all",
+        500,
+        "that what is known of some leases counts though nothing is known of others",
+    ),
     planted("conflict-not-planned-again", 500, "that a plan that was overtaken is made again"),
     planted(
         "failed-plan-not-made-again",
@@ -192,20 +207,24 @@ pub const PLANTED: &[PlantedFault] = &[
     ),
     planted("cordon-overlooked", 200, "that a cordoned machine takes nothing new"),
     planted("conflict-overlooked", 50, "that units that conflict are not placed together"),
-    planted("slot-granted-above-max", 500, "that no grant takes a group above its slots"),
-    planted(
+    tested(
+        "slot-granted-above-max",
+        "engine/tests/semaphore::a_rule_of_slots_that_is_left_out_is_noticed",
+        "that no grant takes a group above its slots",
+    ),
+    tested(
         "slot-granted-twice",
-        500,
+        "engine/tests/semaphore::a_rule_of_slots_that_is_left_out_is_noticed",
         "that the same holder is granted the same slot however often it asks",
     ),
-    planted(
+    tested(
         "slot-freed-before-units-are-well",
-        500,
+        "sim/tests/rules::a_host_whose_unit_is_down_is_not_well",
         "that a slot is given back when every unit of the host is as it should be",
     ),
-    planted(
+    tested(
         "health-of-an-earlier-boot",
-        500,
+        "sim/tests/rules::a_host_that_is_registered_from_the_boot_before_is_not_back",
         "that a host is well when it is registered in this boot",
     ),
     planted(
@@ -214,8 +233,16 @@ pub const PLANTED: &[PlantedFault] = &[
         "that a report on an earlier start says nothing of a later one",
     ),
     planted("campaign-unguarded", 50, "that only a vacant lead is taken"),
-    planted("published-without-registration", 500, "that only whoever is registered reports"),
-    planted("held-written-unguarded", 500, "that only the leader writes who is held"),
+    tested(
+        "published-without-registration",
+        "sim/tests/store_rules::whoever_is_not_registered_reports_nothing",
+        "that only whoever is registered reports",
+    ),
+    tested(
+        "held-written-unguarded",
+        "sim/tests/store_rules::whoever_does_not_lead_holds_nobody",
+        "that only the leader writes who is held",
+    ),
     planted("job-begin-not-noted", 200, "that a job's beginning is on disk before it begins"),
     planted("lease-not-remembered", 200, "that a daemon started anew takes its lease over"),
     planted(
@@ -230,20 +257,24 @@ pub const PLANTED: &[PlantedFault] = &[
     ),
     tested(
         "removal-not-looked-at",
-        "removals::what_was_started_between_its_stop_and_its_removal_stays_ours",
+        "sim/tests/removals::what_was_started_between_its_stop_and_its_removal_stays_ours",
         "that a removed unit is looked at once more",
     ),
     tested(
         "removal-not-reloaded",
-        "removals::a_timer_starts_nothing_of_a_removed_service",
+        "sim/tests/removals::a_timer_starts_nothing_of_a_removed_service",
         "that systemd forgets a removed file",
     ),
     tested(
         "replacement-not-reloaded",
-        "removals::what_is_replaced_and_not_started_is_read_all_the_same",
+        "sim/tests/removals::what_is_replaced_and_not_started_is_read_all_the_same",
         "that systemd reads a replaced file anew",
     ),
-    planted("soft-reboot-is-no-boot", 500, "that a soft reboot is a boot"),
+    tested(
+        "soft-reboot-is-no-boot",
+        "sim/tests/rules::another_userspace_is_another_boot",
+        "that a soft reboot is a boot",
+    ),
     planted(
         "absent-machine-holds-global-up",
         500,
@@ -254,9 +285,9 @@ pub const PLANTED: &[PlantedFault] = &[
         500,
         "that a second daemon of one id is told apart by its boot",
     ),
-    planted(
+    tested(
         "destruction-unguarded",
-        500,
+        "sim/tests/store_rules::a_late_destruction_changes_nothing",
         "that a destruction rests on the unit that was to be destroyed",
     ),
     planted(
@@ -274,9 +305,9 @@ pub const PLANTED: &[PlantedFault] = &[
         50,
         "that whoever is missing after an outage has a whole time to live to come back",
     ),
-    planted(
+    tested(
         "own-unreadable-record-kept",
-        500,
+        "sim/tests/store_rules::an_unreadable_record_of_ones_own_is_replaced",
         "that an unreadable record under one's own lease is replaced",
     ),
     planted(
@@ -285,13 +316,21 @@ pub const PLANTED: &[PlantedFault] = &[
         "that the leader knows its own writes from a person's",
     ),
     planted("plan-not-fenced", 500, "that a plan after a doubt is written nowhere else"),
-    planted(
+    tested(
         "publication-without-revision",
-        500,
+        "sim/tests/store_rules::a_late_report_changes_nothing",
         "that an earlier state does not overwrite a later one",
     ),
-    planted("record-replaced-unguarded", 500, "that a record is replaced only as it was seen"),
-    planted("restored-store-not-shown", 500, "that a view of a restored store begins anew"),
+    tested(
+        "record-replaced-unguarded",
+        "sim/tests/store_rules::a_late_word_on_a_machine_changes_nothing",
+        "that a record is replaced only as it was seen",
+    ),
+    tested(
+        "restored-store-not-shown",
+        "sim/tests/rules::a_view_of_a_restored_store_begins_anew",
+        "that a view of a restored store begins anew",
+    ),
     planted(
         "restored-store-waited-for",
         500,
@@ -332,9 +371,9 @@ pub const PLANTED: &[PlantedFault] = &[
     planted("ledger-unsaved", 50, "that what a daemon owns outlives it"),
     planted("lost-lease-unnoticed", 50, "that a machine whose lease is gone registers anew"),
     planted("old-placements-started", 50, "that only what cannot run elsewhere starts from disk"),
-    planted(
+    tested(
         "one-generation-of-placements",
-        500,
+        "sim/tests/rules::what_was_given_up_is_there_when_the_newest_placements_are_damaged",
         "that an older copy of the placements is there when the newest cannot be read",
     ),
     planted("only-active-is-up", 200, "that a unit on its way up has to be stopped as well"),
@@ -343,9 +382,9 @@ pub const PLANTED: &[PlantedFault] = &[
         500,
         "that the note of an outage is taken back when the lease is held again",
     ),
-    planted(
+    tested(
         "placed-without-cordon",
-        200,
+        "sim/tests/store_rules::a_machine_that_is_cordoned_meanwhile_takes_nothing_new",
         "the guard that nothing new is placed on a machine that was cordoned meanwhile",
     ),
     planted("placed-without-lead", 20, "the guard that only the leader's plans are written"),
@@ -380,9 +419,9 @@ pub const PLANTED: &[PlantedFault] = &[
         "that nobody waits for a start that nobody wants any more",
     ),
     planted("superseded-start-begun", 500, "that a start that nobody wants any more is not begun"),
-    planted(
+    tested(
         "temporary-file-named-after-unit",
-        500,
+        "sim/tests/rules::a_file_with_the_longest_name_there_is_can_be_replaced",
         "that no unit's name is that of a temporary file",
     ),
     planted("withdrawal-forgotten", 200, "that a withdrawal is told until it is told"),

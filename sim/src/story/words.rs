@@ -121,7 +121,7 @@ fn collect_details(
             }
         }
         (Value::Number(number), None | Some("machine")) => {
-            add_subject(subject, &format!("m{number}"))
+            add_subject(subject, &format!("m{number}"));
         }
         (number, Some("unit")) if number.is_u64() => {
             add_subject(subject, &unit_name(number, plan).unwrap_or_default());

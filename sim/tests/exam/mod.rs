@@ -1,5 +1,7 @@
 //! The exam of a rule: it holds, and it does not once it is left out.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use muster_common::probe::plant_fault;
 use muster_sim::find_fault;
 
@@ -12,4 +14,9 @@ pub(crate) fn holds_unless(planted: &'static str, mut holds: impl FnMut() -> boo
     let held = holds();
     plant_fault(None);
     assert!(!held, "{planted} makes no difference here");
+}
+
+/// Asserts that a test passes, and that it does not once this rule is left out.
+pub(crate) fn fails_without(planted: &'static str, test: fn()) {
+    holds_unless(planted, || std::panic::catch_unwind(test).is_ok());
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use muster_common::probe::is_planted;
 use muster_runtime::{sleep, spawn, timeout};
 use tokio::sync::mpsc;
 
@@ -228,9 +229,13 @@ impl EtcdWatcher {
         if let Some(end) = &created.end {
             return Err(end_of_canceled(end));
         }
-        let is_other = |earlier| !created.lineage.may_follow(earlier);
+        let is_other_history = |earlier| {
+            !created.lineage.may_follow(earlier) && !is_planted("restored-history-taken-for-ours")
+        };
         // Put back from a backup, or somebody else's.
-        if resumed && (created.revision < known.revision || known.lineage.is_some_and(is_other)) {
+        if resumed
+            && (created.revision < known.revision || known.lineage.is_some_and(is_other_history))
+        {
             return Err(StreamEnd::Compacted);
         }
         let mut first = None;

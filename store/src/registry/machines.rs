@@ -97,7 +97,11 @@ impl Registry {
                 Err(error) => problem = problem.or(Some(error)),
             }
         }
+        let lacks_some = is_planted("unanswered-lease-hides-all") && times.len() < machines.len();
         match problem {
+            _ if lacks_some => {
+                Err(StoreError::Unavailable { during: "leases".to_owned(), source: None })
+            }
             Some(problem) if times.is_empty() => Err(problem),
             _ => Ok(times),
         }

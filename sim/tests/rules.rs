@@ -1,0 +1,178 @@
+//! Rules that need no world: what a machine keeps on its disk, which boot it is, what a report and a view of the cluster say.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
+
+mod exam;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use exam::holds_unless;
+use muster_common::machine::{Machine, MachineId};
+use muster_common::snapshot::{Handover, Placement, Snapshot, Unit};
+use muster_common::state::{ActiveState, DesiredState, ObservedState};
+use muster_common::unit::{FileHash, UnitName};
+use muster_doubles::LossyDisk;
+use muster_engine::cluster::Cluster;
+use muster_engine::machine::arrival::{Arrival, PlacementReport};
+use muster_engine::machine::boot::BootMark;
+use muster_engine::machine::memory::LastKnown;
+use muster_engine::reboot::gate::check_gate;
+use musterd::machine::last_known;
+use musterd::stdx::disk::{Disk as _, HostDisk};
+
+const TEXT: &str = "[Service]\nExecStart=/sim/run\n";
+
+fn m1() -> MachineId {
+    "m1".parse().unwrap()
+}
+
+fn placement(generation: u64) -> Placement {
+    let (file, handover) = (FileHash::of_text(TEXT), Handover::default());
+    Placement { file, desired: DesiredState::Launched, generation, handover, revision: 1 }
+}
+
+fn state(active: ActiveState, generation: u64) -> ObservedState {
+    ObservedState {
+        load: "loaded".to_owned(),
+        active,
+        sub: "running".to_owned(),
+        file: Some(FileHash::of_text(TEXT)),
+        hash: String::new(),
+        generation,
+        desired: DesiredState::Launched,
+        since: 1,
+        invocation: String::new(),
+        problem: None,
+        remark: String::new(),
+    }
+}
+
+fn known(unit: &str) -> LastKnown {
+    let place = placement(1);
+    LastKnown {
+        files: [(place.file, TEXT.to_owned())].into(),
+        places: [(unit.parse().unwrap(), place)].into(),
+    }
+}
+
+/// A cluster of one machine of a boot, with a unit that it reports as `active`.
+fn cluster_with(boot: &str, active: ActiveState) -> Cluster {
+    let unit: UnitName = "a.service".parse().unwrap();
+    let machine = Machine {
+        id: m1(),
+        host: "n1".to_owned(),
+        address: String::new(),
+        api: None,
+        metadata: BTreeMap::new(),
+        version: String::new(),
+        runners: BTreeSet::from([muster_common::machine::RunnerKind::Systemd]),
+        containers_lost: None,
+        leaving: false,
+        boot: boot.to_owned(),
+        created: 1,
+    };
+    let place = placement(1);
+    let wanted = Unit {
+        name: unit.clone(),
+        file: place.file,
+        desired: DesiredState::Launched,
+        generation: 1,
+        revision: 1,
+    };
+    let snapshot = Snapshot {
+        revision: 9,
+        machines: [(m1(), machine)].into(),
+        files: [(place.file, std::sync::Arc::new(TEXT.parse().unwrap()))].into(),
+        units: [(unit.clone(), wanted)].into(),
+        places: [(unit.clone(), [(m1(), place)].into())].into(),
+        states: [(unit, [(m1(), state(active, 1))].into())].into(),
+        ..Snapshot::default()
+    };
+    let mut cluster = Cluster::default();
+    cluster.reset(snapshot, Duration::ZERO);
+    cluster
+}
+
+#[test]
+fn what_was_given_up_is_there_when_the_newest_placements_are_damaged() {
+    holds_unless("one-generation-of-placements", || {
+        let disk = LossyDisk::new();
+        let path = last_known::path(Path::new("/state"));
+        last_known::save(&disk, &path, &known("a.service")).unwrap();
+        last_known::save(&disk, &path, &known("b.service")).unwrap();
+        disk.write(&path, b"{\"version\":1,", 0o600).unwrap();
+        last_known::load(&disk, &path).is_some()
+    });
+}
+
+#[test]
+fn placements_that_were_saved_are_there_after_a_power_cut() {
+    holds_unless("directory-not-synced", || {
+        let disk = LossyDisk::new();
+        let path = last_known::path(Path::new("/state"));
+        last_known::save(&disk, &path, &known("a.service")).unwrap();
+        disk.cut_power();
+        last_known::load(&disk, &path).is_some()
+    });
+}
+
+#[test]
+fn a_file_with_the_longest_name_there_is_can_be_replaced() {
+    holds_unless("temporary-file-named-after-unit", || {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x".repeat(255));
+        last_known::save(&HostDisk, &path, &known("a.service")).is_ok()
+    });
+}
+
+#[test]
+fn another_userspace_is_another_boot() {
+    holds_unless("soft-reboot-is-no-boot", || {
+        let mark = |userspace: &str| BootMark {
+            machine: "a".to_owned(),
+            userspace: Some(userspace.to_owned()),
+        };
+        mark("x").is_same(&mark("x")) && !mark("y").is_same(&mark("x"))
+    });
+}
+
+#[test]
+fn a_report_on_an_earlier_start_says_nothing_of_a_later_one() {
+    holds_unless("earlier-report-believed", || {
+        let report = PlacementReport::from_state(&state(ActiveState::Active, 1));
+        let arrival = |generation| {
+            report.arrival_at(&placement(generation), DesiredState::Launched) == Arrival::Here
+        };
+        arrival(1) && !arrival(2)
+    });
+}
+
+#[test]
+fn a_host_whose_unit_is_down_is_not_well() {
+    holds_unless("slot-freed-before-units-are-well", || {
+        let is_well =
+            |active| check_gate(&mut cluster_with("b2", active), &m1(), "b2").unhealthy.is_empty();
+        is_well(ActiveState::Active) && !is_well(ActiveState::Failed)
+    });
+}
+
+#[test]
+fn a_host_that_is_registered_from_the_boot_before_is_not_back() {
+    holds_unless("health-of-an-earlier-boot", || {
+        let is_back =
+            |boot| check_gate(&mut cluster_with(boot, ActiveState::Active), &m1(), "b2").registered;
+        is_back("b2") && !is_back("b1")
+    });
+}
+
+#[test]
+fn a_view_of_a_restored_store_begins_anew() {
+    holds_unless("restored-store-not-shown", || {
+        let mut cluster = cluster_with("b1", ActiveState::Active);
+        let restored = Snapshot { revision: 3, ..Snapshot::default() };
+        cluster.install_snapshot(restored, 9, Duration::ZERO);
+        cluster.current_position().revision == 3
+    });
+}

@@ -1,0 +1,113 @@
+//! The rules of records and of who may write them: each case of the store's suite that is about one fails once it is left out.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails in a test is to fail it"
+)]
+#![allow(dead_code, reason = "the whole suite is run elsewhere")]
+
+#[path = "../../store/tests/cases/cordons.rs"]
+mod cordons;
+mod exam;
+#[path = "../../store/tests/cases/forget.rs"]
+mod forget;
+#[path = "../../store/tests/cases/late.rs"]
+mod late;
+#[path = "../../store/tests/cases/machines.rs"]
+mod machines;
+#[path = "../../store/tests/cases/places.rs"]
+mod places;
+#[path = "../../store/tests/cases/poison.rs"]
+mod poison;
+mod support;
+#[path = "../../store/tests/cases/units.rs"]
+mod units;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use exam::holds_unless;
+use support::Bed;
+
+/// True if a case of the suite passes. It runs on this thread, on which the rule is left out.
+macro_rules! passes {
+    ($module:ident :: $case:ident) => {
+        || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let case = async { $module::$case(&Bed::simulated(1)).await };
+            catch_unwind(AssertUnwindSafe(|| runtime.block_on(case))).is_ok()
+        }
+    };
+}
+
+#[test]
+fn a_late_destruction_changes_nothing() {
+    holds_unless(
+        "destruction-unguarded",
+        passes!(late::a_unit_submitted_after_a_destruction_stays),
+    );
+}
+
+#[test]
+fn a_late_report_changes_nothing() {
+    holds_unless(
+        "publication-without-revision",
+        passes!(late::no_older_state_takes_the_place_of_a_newer_one),
+    );
+}
+
+#[test]
+fn a_late_word_on_a_machine_changes_nothing() {
+    holds_unless(
+        "record-replaced-unguarded",
+        passes!(late::what_is_said_of_machines_stays_as_it_was_said_last),
+    );
+}
+
+#[test]
+fn a_machine_that_is_cordoned_meanwhile_takes_nothing_new() {
+    holds_unless(
+        "placed-without-cordon",
+        passes!(places::a_cordon_unseen_keeps_new_placements_away_and_no_others),
+    );
+}
+
+#[test]
+fn whoever_is_not_registered_reports_nothing() {
+    holds_unless(
+        "published-without-registration",
+        passes!(machines::who_is_not_registered_publishes_nothing),
+    );
+}
+
+#[test]
+fn whoever_takes_its_leave_is_not_written_back() {
+    holds_unless("leave-overwritten", passes!(machines::members_are_recorded_and_take_their_leave));
+}
+
+#[test]
+fn whoever_does_not_lead_holds_nobody() {
+    holds_unless(
+        "held-written-unguarded",
+        passes!(machines::held_machines_are_recorded_and_let_go),
+    );
+}
+
+#[test]
+fn an_unreadable_record_of_ones_own_is_replaced() {
+    holds_unless(
+        "own-unreadable-record-kept",
+        passes!(machines::a_leader_record_of_nobody_bars_nobody),
+    );
+}
+
+#[test]
+fn nothing_is_left_of_a_machine_that_is_forgotten() {
+    holds_unless(
+        "forgotten-machine-leaves-records",
+        passes!(forget::a_machine_that_is_gone_leaves_nothing_behind),
+    );
+}
