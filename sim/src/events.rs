@@ -1,56 +1,30 @@
 //! The events of the world.
 
-use muster_store::WatchEvent;
-use tokio::sync::oneshot;
-
+use crate::etcd::{EtcdDelivery, EtcdMessage};
 use crate::units_host::{DueJob, RunnerReply};
-use crate::wire::{RunnerCall, StoreCall, StoreResult};
-
-/// The place for an answer of the store.
-pub(crate) type StoreReply = oneshot::Sender<StoreResult>;
+use crate::wire::RunnerCall;
 
 /// Something that happens at a moment.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A request arrives at the store.
-    CallArrives {
-        /// The node that asks.
+    /// A node's message arrives at a member of etcd.
+    MessageArrives {
+        /// The node it comes from.
         node: usize,
-        /// The request.
-        call: StoreCall,
-        /// The place for its answer.
-        reply: StoreReply,
+        /// The member.
+        member: usize,
+        /// The message.
+        message: EtcdMessage,
     },
-    /// An answer of the store arrives at a node.
-    AnswerArrives {
-        /// The place for it.
-        reply: StoreReply,
-        /// The answer.
-        result: StoreResult,
+    /// A member's message arrives at its node.
+    DeliveryArrives {
+        /// The message.
+        delivery: EtcdDelivery,
     },
-    /// The wish for a watch arrives at the store.
-    WatchArrives {
-        /// The watch.
-        watch: u64,
-    },
-    /// An event of a watch arrives at its node.
-    WatchTells {
-        /// The watch.
-        watch: u64,
-        /// The line by which it came.
-        line: u64,
-        /// The event.
-        event: WatchEvent,
-    },
-    /// A node notices that a watch is silent.
-    WatchSilent {
-        /// The watch.
-        watch: u64,
-        /// The line that is silent.
-        line: u64,
-    },
-    /// A lease may end.
-    LeasesDue,
+    /// A backup is made, for the fault that puts it back.
+    BackupIsMade(usize),
+    /// A member of etcd is started, as its machine has booted.
+    MemberStarts(usize),
     /// A request arrives at a machine's systemd.
     UnitCall {
         /// The machine.

@@ -48,6 +48,8 @@ pub(crate) struct Facts {
     pub(crate) cut_together: Vec<(BTreeSet<String>, Micros, Micros)>,
     /// Starts, by unit, the revision that made its record, and generation.
     starts: BTreeMap<(UnitName, u64, u64), u64>,
+    /// The moment at which a backup was put back last.
+    last_restore: Option<Micros>,
     /// The last moment at which a machine was cordoned.
     cordoned_at: BTreeMap<String, Micros>,
 }
@@ -126,6 +128,15 @@ impl Promise {
         }
     }
 
+    /// What was said after a revision counts no more, and nobody knows what becomes of what is under way.
+    fn forget_after(&mut self, revision: u64, now: Micros) {
+        self.word = self.word.take().filter(|(known, _)| *known <= revision);
+        if !self.open.is_empty() {
+            self.doubtful_until = Some(now);
+            self.word = None;
+        }
+    }
+
     /// The word that counts now; `None` while something is under way or in doubt.
     pub(crate) fn settled_word(&self) -> Option<&Option<WantedUnit>> {
         self.word.as_ref().filter(|_| self.open.is_empty()).map(|(_, word)| word)
@@ -159,6 +170,27 @@ impl Facts {
                 self.cordoned_at.insert(machine.to_owned(), self.now);
             }
         }
+    }
+
+    /// A backup of a revision was put back: what came after it was never promised to anybody.
+    pub(crate) fn note_restore(&mut self, revision: u64) {
+        let now = self.now;
+        self.last_restore = Some(now);
+        for promise in self.promises.values_mut() {
+            promise.forget_after(revision, now);
+        }
+        // What was begun after the backup may be begun again under the same number.
+        let records = &self.records;
+        self.starts.retain(|(unit, created, generation), _| {
+            let record = records.get(&format!("{PREFIX}unit/{unit}"));
+            let wanted = record.and_then(|record| decode_wanted(&record.value));
+            *created <= revision && wanted.is_some_and(|wanted| *generation <= wanted.generation)
+        });
+    }
+
+    /// True if a backup was put back a short time ago, so that machines and records have to find together.
+    pub(crate) fn was_restored_within(&self, time: Micros) -> bool {
+        self.last_restore.is_some_and(|at| at + time > self.now)
     }
 
     /// The record below the prefix.

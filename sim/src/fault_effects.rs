@@ -2,12 +2,14 @@
 //!
 //! Owns what each kind of fault does to the parts of the world when it begins and when it is over. Which come when is the plan's.
 
+use muster_common::seed::Seed;
 use muster_engine::machine::observation::RunnerEvent;
 
 use crate::events::Event;
 use crate::machine::AfterEnd;
+use crate::members::MemberFault;
 use crate::moment::Micros;
-use crate::network::{LinkFault, Way};
+use crate::network::LinkFault;
 use crate::plan::faults::Fault;
 use crate::plan::shape::Shape;
 use crate::world::World;
@@ -24,20 +26,20 @@ impl World {
         *self.coverage.faults.entry(fault.kind()).or_default() += 1;
         let over_at_once = match &fault {
             Fault::Cut(machine) => {
-                self.cut_link(*machine, &[LinkFault::CutToStore, LinkFault::CutFromStore]);
+                self.cut_link(*machine, &[LinkFault::CutOut, LinkFault::CutIn]);
                 false
             }
             Fault::CutToStore(machine) => {
-                self.cut_link(*machine, &[LinkFault::CutToStore]);
+                self.cut_link(*machine, &[LinkFault::CutOut]);
                 false
             }
             Fault::CutFromStore(machine) => {
-                self.cut_link(*machine, &[LinkFault::CutFromStore]);
+                self.cut_link(*machine, &[LinkFault::CutIn]);
                 false
             }
             Fault::CutMany(machines) => {
                 for machine in machines {
-                    self.cut_link(*machine, &[LinkFault::CutToStore, LinkFault::CutFromStore]);
+                    self.cut_link(*machine, &[LinkFault::CutOut, LinkFault::CutIn]);
                 }
                 let names: Vec<String> =
                     machines.iter().map(|machine| Shape::machine_name(*machine)).collect();
@@ -46,6 +48,7 @@ impl World {
             }
             Fault::Lag(machine) => {
                 self.network.begin_fault(*machine, LinkFault::Lag);
+                self.update_peers();
                 false
             }
             Fault::Loss(machine) => {
@@ -53,17 +56,58 @@ impl World {
                 false
             }
             Fault::StorePaused => {
-                self.store.set_paused(true);
-                self.break_watches(None);
+                self.set_all_members(MemberFault::Paused, true);
                 false
             }
             Fault::StoreAway => {
-                self.store.set_away(self.now, true);
-                self.break_watches(None);
+                self.set_all_members(MemberFault::Down, true);
                 false
             }
             Fault::StoreFull => {
-                self.store.set_full(true);
+                self.store.full += 1;
+                self.etcd.set_full(true);
+                false
+            }
+            Fault::MemberKilled(member) => {
+                self.begin_member_fault(*member, MemberFault::Down);
+                false
+            }
+            Fault::MemberPaused(member) => {
+                self.begin_member_fault(*member, MemberFault::Paused);
+                false
+            }
+            Fault::LeaderKilled | Fault::LeaderPaused => {
+                self.begin_leader_fault(index, leader_fault(&fault));
+                false
+            }
+            Fault::Election => {
+                self.with_etcd(|etcd, now| etcd.begin_election(now, lasts.to_duration()));
+                true
+            }
+            Fault::MemberCut(member) => {
+                self.cut_member(*member, true);
+                false
+            }
+            Fault::PairCut(machine, member) => {
+                self.cut_pair(*machine, *member, true);
+                false
+            }
+            Fault::Compaction => {
+                let revision = self.etcd.agreed_model().revision();
+                // Without a leader, or where nothing has changed since the last time, nothing comes of it.
+                self.etcd.compact_to(revision).ok();
+                true
+            }
+            Fault::StoreRestored { .. } => {
+                self.begin_replacement(index);
+                false
+            }
+            Fault::StoreEmptied => {
+                self.begin_mistake(index, true);
+                false
+            }
+            Fault::StoreForeign => {
+                self.begin_mistake(index, false);
                 false
             }
             Fault::LeaseEnds(machine) => {
@@ -119,23 +163,36 @@ impl World {
         self.trace.note_event(self.now, format_args!("over: {fault:?}"));
         match fault {
             Fault::Cut(machine) => {
-                self.mend_link(machine, &[LinkFault::CutToStore, LinkFault::CutFromStore]);
+                self.mend_link(machine, &[LinkFault::CutOut, LinkFault::CutIn]);
             }
-            Fault::CutToStore(machine) => self.mend_link(machine, &[LinkFault::CutToStore]),
-            Fault::CutFromStore(machine) => self.mend_link(machine, &[LinkFault::CutFromStore]),
+            Fault::CutToStore(machine) => self.mend_link(machine, &[LinkFault::CutOut]),
+            Fault::CutFromStore(machine) => self.mend_link(machine, &[LinkFault::CutIn]),
             Fault::CutMany(machines) => {
                 for machine in machines {
-                    self.mend_link(machine, &[LinkFault::CutToStore, LinkFault::CutFromStore]);
+                    self.mend_link(machine, &[LinkFault::CutOut, LinkFault::CutIn]);
                 }
             }
             Fault::Lag(machine) => self.mend_link(machine, &[LinkFault::Lag]),
             Fault::Loss(machine) => self.mend_link(machine, &[LinkFault::Loss]),
-            Fault::StorePaused => {
-                self.store.set_paused(false);
-                self.resume_store();
+            Fault::StorePaused => self.set_all_members(MemberFault::Paused, false),
+            Fault::StoreAway => self.set_all_members(MemberFault::Down, false),
+            Fault::StoreFull => {
+                self.store.full = self.store.full.saturating_sub(1);
+                self.etcd.set_full(self.store.full > 0);
             }
-            Fault::StoreAway => self.store.set_away(self.now, false),
-            Fault::StoreFull => self.store.set_full(false),
+            Fault::MemberKilled(member) => self.end_member_fault(member, MemberFault::Down),
+            Fault::MemberPaused(member) => self.end_member_fault(member, MemberFault::Paused),
+            Fault::LeaderKilled | Fault::LeaderPaused => {
+                if let Some(member) = self.found_members.remove(&index) {
+                    self.end_member_fault(member, leader_fault(&fault));
+                }
+            }
+            Fault::MemberCut(member) => self.cut_member(member, false),
+            Fault::PairCut(machine, member) => self.cut_pair(machine, member, false),
+            Fault::StoreRestored { bump, keeps_id, .. } => {
+                self.restore_backup(index, bump, keeps_id);
+            }
+            Fault::StoreEmptied | Fault::StoreForeign => self.end_mistake(index),
             Fault::DaemonPaused(machine) => {
                 if let Some(found) = self.machines.get_mut(machine) {
                     found.pauses = found.pauses.saturating_sub(1);
@@ -153,65 +210,114 @@ impl World {
             }
             _ => {}
         }
-        if self.store.is_there() {
-            self.end_leases();
-        }
     }
 
     /// Takes note of who is well now.
     pub(crate) fn note_conditions(&mut self) {
         self.facts.now = self.now;
+        let leader = self.etcd.find_leader();
         for (number, machine) in self.machines.iter().enumerate() {
+            let (to_store, from_store) = self.find_way_to_store(number);
             let well = machine.daemon_runs()
                 && !machine.power.goes_down()
-                && self.network.is_sound(number);
+                && self.network.is_sound(number)
+                && (leader.is_none() || to_store && from_store);
             let name = machine.machine_name();
             self.facts.set_condition(&name, well);
-            let to_store = self.network.is_cut(number, Way::ToStore);
-            let cut = to_store && self.network.is_cut(number, Way::FromStore);
-            let silent = !machine.daemon_runs() || to_store;
-            self.facts.set_silence(&name, silent, cut && machine.daemon_runs());
+            let silent = !machine.daemon_runs() || !to_store;
+            let cut = !to_store && !from_store && machine.daemon_runs();
+            self.facts.set_silence(&name, silent, cut);
         }
-        self.facts.set_store_sound(self.store.takes_writes());
-        self.facts.set_store_there(self.store.is_there(), &mut self.outage_began);
+        let is_there = leader.is_some() && !self.store.is_foreign();
+        let is_sound = is_there && self.store.full == 0 && self.all_members_well();
+        self.facts.set_store_sound(is_sound);
+        self.facts.set_store_there(is_there, &mut self.outage_began);
+    }
+
+    /// Takes note of it when a leader of etcd is lost or found.
+    pub(crate) fn note_store(&mut self) {
+        let leads = self.etcd.find_leader();
+        if self.known_leader != leads {
+            self.known_leader = leads;
+            let now = leads.map_or_else(|| "nobody".to_owned(), |member| format!("etcd-{member}"));
+            self.trace.note_event(self.now, format_args!("{now} leads etcd"));
+            self.note_conditions();
+        }
+    }
+
+    /// True for each way in which a machine reaches a member that has the leader behind it, and is reached by it.
+    fn find_way_to_store(&self, machine: usize) -> (bool, bool) {
+        let Some(leader) = self.etcd.find_leader() else { return (false, false) };
+        let (mut to_store, mut from_store) = (false, false);
+        for member in 0..self.plan.shape.members {
+            if self.etcd.are_members_connected(member, leader) {
+                let host = self.host_of_member(member);
+                to_store |= self.network.is_open(machine, host);
+                from_store |= self.network.is_open(host, machine);
+            }
+        }
+        (to_store, from_store)
     }
 
     fn cut_link(&mut self, machine: usize, faults: &[LinkFault]) {
         for fault in faults {
             self.network.begin_fault(machine, *fault);
         }
-        self.break_watches(Some(machine));
+        self.break_connections();
+        self.update_peers();
     }
 
     fn mend_link(&mut self, machine: usize, faults: &[LinkFault]) {
         for fault in faults {
             self.network.end_fault(machine, *fault);
         }
+        self.update_peers();
+        self.repeat_messages();
     }
 
-    fn break_watches(&mut self, node: Option<usize>) {
-        for watch in self.store.open_watches(node) {
-            self.break_watch(watch);
+    fn cut_pair(&mut self, machine: usize, member: usize, begins: bool) {
+        let host = self.host_of_member(member);
+        self.network.set_pair_cut(machine, host, begins);
+        self.after_pair_cut(begins);
+    }
+
+    /// The others' hosts do not reach the member's; but a daemon beside another member does not use that way.
+    fn cut_member(&mut self, member: usize, begins: bool) {
+        for other in 0..self.plan.shape.members {
+            if other != member {
+                let (here, there) = (self.host_of_member(member), self.host_of_member(other));
+                self.network.set_pair_cut(here, there, begins);
+            }
+        }
+        self.after_pair_cut(begins);
+    }
+
+    fn after_pair_cut(&mut self, begins: bool) {
+        if begins {
+            self.break_connections();
+        }
+        self.update_peers();
+        if !begins {
+            self.repeat_messages();
         }
     }
 
-    /// What waited in a store that stood still is carried out.
-    fn resume_store(&mut self) {
-        if !self.store.is_there() {
-            return;
-        }
-        self.end_leases();
-        for (node, call, reply) in std::mem::take(&mut self.waiting_calls) {
-            self.carry_out(node, call, reply);
+    /// Whoever leads etcd, or led it last, is what the fault finds.
+    fn begin_leader_fault(&mut self, index: usize, fault: MemberFault) {
+        if let Some(member) = self.etcd.find_leader() {
+            self.found_members.insert(index, member);
+            self.begin_member_fault(member, fault);
         }
     }
 
     fn end_lease(&mut self, machine: usize) {
         let name = Shape::machine_name(machine);
+        let record = self.facts.find_record(&format!("machine/{name}"));
+        let lease = record.and_then(|record| record.lease);
         self.facts.note_setback(&name);
-        let key = format!("{}machine/{name}", crate::machine::PREFIX);
-        self.store.end_lease_of(self.now, &key);
-        self.take_store_news();
+        if let Some(lease) = lease {
+            self.with_etcd(|etcd, _| etcd.end_lease(lease));
+        }
     }
 
     fn kill_daemon(&mut self, machine: usize, away: Micros) {
@@ -220,6 +326,7 @@ impl World {
             return;
         };
         found.kill_daemon();
+        self.end_lines(machine);
         self.queue.push(self.now + away, Event::DaemonStarts(machine));
     }
 
@@ -242,8 +349,17 @@ impl World {
         };
         found.cut_power();
         let name = found.machine_name();
+        self.end_lines(machine);
+        self.stop_member_of(machine);
         self.facts.note_end_of_boot(&name);
         self.queue.push(self.now + off, Event::MachineBoots(machine));
+    }
+
+    /// The member on a machine goes with its machine's power. It has had none while its machine has not booted yet.
+    fn stop_member_of(&mut self, machine: usize) {
+        if let Some(member) = self.member_on(machine) {
+            self.begin_member_fault(member, MemberFault::Down);
+        }
     }
 
     fn break_runner_line(&mut self, machine: usize) {
@@ -273,15 +389,20 @@ impl World {
         let (name, boot) = (found.machine_name(), found.boots);
         self.trace.note_event(now, format_args!("{name} boots: {boot}"));
         self.facts.machines.entry(name).or_default().booted = now;
+        if let Some(member) = self.member_on(machine) {
+            let until_member = self.network.draw_delay(machine, Micros::from_millis(100), BOOT);
+            self.queue.push(now + until_member, Event::MemberStarts(member));
+        }
         let until_daemon = self.network.draw_delay(machine, Micros::from_millis(100), BOOT);
         self.queue.push(now + until_daemon, Event::DaemonStarts(machine));
     }
 
     /// A machine's daemon is started, unless there is one.
     pub(crate) fn start_daemon(&mut self, machine: usize) {
-        let now = self.now;
-        if let Some(found) = self.machines.get_mut(machine) {
-            found.start_daemon(now);
+        let (now, seed) = (self.now, Seed(self.plan.seed));
+        if let Some(found) = self.machines.get_mut(machine).filter(|found| found.needs_daemon()) {
+            let line = self.connections.add_line(machine);
+            found.start_daemon(now, &self.plan.shape.line_options(line, machine, seed));
             let name = found.machine_name();
             self.trace.note_event(now, format_args!("{name} starts its daemon"));
         }
@@ -293,6 +414,7 @@ impl World {
         let Some(found) = self.machines.get_mut(machine) else { return };
         let Some(daemon) = found.daemon.take() else { return };
         let name = found.machine_name();
+        self.end_lines(machine);
         self.trace.note_event(now, format_args!("{name} daemon has ended"));
         match daemon.then {
             AfterEnd::Nothing => {
@@ -308,9 +430,14 @@ impl World {
                 if let Some(found) = self.machines.get_mut(machine) {
                     found.go_down();
                 }
+                self.stop_member_of(machine);
                 self.facts.note_end_of_boot(&name);
                 self.queue.push(now + off, Event::MachineBoots(machine));
             }
         }
     }
+}
+
+fn leader_fault(fault: &Fault) -> MemberFault {
+    if matches!(fault, Fault::LeaderKilled) { MemberFault::Down } else { MemberFault::Paused }
 }

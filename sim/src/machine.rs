@@ -2,6 +2,7 @@
 //!
 //! Owns what a machine is made of and what is left of it after a kill, a power cut or a boot. When those come is the world's to say.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::MachineClock;
+use crate::etcd::{LineOptions, open_line};
 use crate::host_line::{PowerLine, RunnerLine};
 use crate::moment::Micros;
 use crate::plan::shape::Shape;
-use crate::store_line::StoreLineEnd;
 use crate::units_host::UnitsHost;
 use crate::wire::{Outbox, Outgoing};
 
@@ -57,6 +58,8 @@ pub(crate) struct Machine {
     /// Faults by which its daemon has no line to systemd.
     pub(crate) broken_lines: u32,
     daemons: u64,
+    /// The last deadline of the daemon by its machine's clock, and the moment that is.
+    known_deadline: Cell<Option<(Duration, Micros)>>,
 }
 
 /// A daemon's process.
@@ -107,6 +110,7 @@ impl Machine {
             pauses: 0,
             broken_lines: 0,
             daemons: 0,
+            known_deadline: Cell::new(None),
         }
     }
 
@@ -120,6 +124,7 @@ impl Machine {
         self.boots += 1;
         self.is_on = true;
         self.clock.restart(now);
+        self.known_deadline.set(None);
         self.power = PowerLine::new(format!("boot-{}-{}", self.number, self.boots));
     }
 
@@ -155,9 +160,14 @@ impl Machine {
         PathBuf::from(format!("/sim/{}/run", self.number))
     }
 
-    /// Starts the daemon, unless there is one.
-    pub(crate) fn start_daemon(&mut self, now: Micros) {
-        if self.daemon.is_some() || !self.is_on {
+    /// True if its daemon can be started.
+    pub(crate) fn needs_daemon(&self) -> bool {
+        self.daemon.is_none() && self.is_on
+    }
+
+    /// Starts the daemon, unless there is one, with a line to its store.
+    pub(crate) fn start_daemon(&mut self, now: Micros, line: &LineOptions) {
+        if !self.needs_daemon() {
             return;
         }
         self.daemons += 1;
@@ -170,7 +180,8 @@ impl Machine {
         wall.store(self.clock.wall_at(now), Ordering::Relaxed);
         let settings = self.core_settings();
         node.enter(|| {
-            let store = Arc::new(StoreLineEnd::new(outbox.clone()));
+            // It names the members that it knows, and there is one at least.
+            let Ok(store) = open_line(Arc::new(outbox.clone()), line) else { return };
             let registry = Registry::with_seed(store, PREFIX, seed);
             let runner = Arc::new(RunnerLine::new(outbox.clone()));
             let mut setup = CoreSetup::new(
@@ -228,7 +239,16 @@ impl Machine {
     /// The moment at which the daemon wants to run again.
     pub(crate) fn next_deadline(&self) -> Option<Micros> {
         let daemon = self.daemon.as_ref().filter(|_| self.pauses == 0)?;
-        Some(self.clock.moment_of(daemon.node.next_deadline()?))
+        let shown = daemon.node.next_deadline()?;
+        // It is asked for at every step of the world, and seldom another.
+        if let Some((known, moment)) = self.known_deadline.get()
+            && known == shown
+        {
+            return Some(moment);
+        }
+        let moment = self.clock.moment_of(shown);
+        self.known_deadline.set(Some((shown, moment)));
+        Some(moment)
     }
 
     /// Lets the daemon run until it waits. Returns what it asks for, or the words with which it panicked.

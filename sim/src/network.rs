@@ -1,7 +1,13 @@
-//! The network between the nodes and the store.
+//! The network between hosts.
 //!
-//! Owns which way is cut, how long a message takes and whether it is lost. Each node has a way to the store and one back, and
-//! either can be cut alone. It carries nothing itself.
+//! Owns which way is cut, how long a message takes, and whether the connection that carries it breaks. A host is a machine, the users, or
+//! the one that a lone member of etcd has for itself. Each host's line can be cut either way, and so can the way between two hosts. It carries
+//! nothing itself.
+//!
+//! Messages go over connections, as with TCP: one that is lost is sent again and comes late, and none overtakes another. So a cut delays, and
+//! what it breaks for good are whole connections.
+
+use std::collections::BTreeMap;
 
 use muster_common::seed::Seed;
 
@@ -10,59 +16,73 @@ use crate::seed::Chance;
 
 /// Messages of a thousand that take up to eight times as long as the others, when nothing is wrong.
 const LATE_PER_MILLE: u64 = 30;
-/// Messages of a thousand that are lost on a way that loses some.
+/// Messages of a thousand that are lost on a line that loses some, and sent again.
 const LOST_PER_MILLE: u64 = 200;
-/// The longest that a message takes on a way that lags: longer than a client waits, so that requests are carried out after it
+/// Connections of a thousand that break with a message that is lost.
+const BROKEN_PER_MILLE: u64 = 30;
+/// The longest that the loss of a message costs: a few repetitions.
+const REPETITION: Micros = Micros::from_millis(1600);
+/// The longest that a message takes on a line that lags: longer than a client waits, so that requests are carried out after it
 /// has given up.
 const LAG: Micros = Micros::from_secs(7);
 /// The longest that a message takes when all is calm.
 const CALM_LATENCY: Micros = Micros::from_millis(20);
 /// The shortest that any message takes.
 const LEAST_LATENCY: Micros = Micros(200);
+/// The longest that a message takes within a host.
+const LOCAL_LATENCY: Micros = Micros(500);
 
 /// The network.
 #[derive(Debug)]
 pub(crate) struct Network {
     links: Vec<Link>,
+    /// Cuts between two hosts, one way.
+    pair_cuts: BTreeMap<(usize, usize), u32>,
     latency: Micros,
 }
 
 #[derive(Debug)]
 struct Link {
     chance: Chance,
-    cuts_to_store: u32,
-    cuts_from_store: u32,
+    cuts_out: u32,
+    cuts_in: u32,
     lags: u32,
     losses: u32,
 }
 
-/// A fault of a node's link.
+/// A fault of a host's line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinkFault {
-    CutToStore,
-    CutFromStore,
+    /// Nothing of the host gets out.
+    CutOut,
+    /// Nothing gets in to it.
+    CutIn,
+    /// Messages take seconds.
     Lag,
+    /// Messages are lost and sent again.
     Loss,
 }
 
-/// The way of a message.
+/// The way of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    ToStore,
-    FromStore,
+pub(crate) struct Trip {
+    /// The time it takes.
+    pub(crate) takes: Micros,
+    /// True if the connection breaks with it.
+    pub(crate) breaks: bool,
 }
 
 impl Network {
-    /// A network of so many nodes in which nothing is wrong.
-    pub(crate) fn new(seed: Seed, nodes: usize, latency: Micros) -> Self {
-        let links = (0..nodes).map(|node| Link {
-            chance: Chance::for_purpose(seed, &format!("link {node}")),
-            cuts_to_store: 0,
-            cuts_from_store: 0,
+    /// A network of so many hosts in which nothing is wrong.
+    pub(crate) fn new(seed: Seed, hosts: usize, latency: Micros) -> Self {
+        let links = (0..hosts).map(|host| Link {
+            chance: Chance::for_purpose(seed, &format!("link {host}")),
+            cuts_out: 0,
+            cuts_in: 0,
             lags: 0,
             losses: 0,
         });
-        Self { links: links.collect(), latency }
+        Self { links: links.collect(), pair_cuts: BTreeMap::new(), latency }
     }
 
     /// From now on messages take as long as they do when all is calm.
@@ -71,67 +91,98 @@ impl Network {
     }
 
     /// A fault begins.
-    pub(crate) fn begin_fault(&mut self, node: usize, fault: LinkFault) {
-        if let Some(count) = self.fault_count(node, fault) {
+    pub(crate) fn begin_fault(&mut self, host: usize, fault: LinkFault) {
+        if let Some(count) = self.fault_count(host, fault) {
             *count += 1;
         }
     }
 
     /// A fault is over.
-    pub(crate) fn end_fault(&mut self, node: usize, fault: LinkFault) {
-        if let Some(count) = self.fault_count(node, fault) {
+    pub(crate) fn end_fault(&mut self, host: usize, fault: LinkFault) {
+        if let Some(count) = self.fault_count(host, fault) {
             *count = count.saturating_sub(1);
         }
     }
 
-    fn fault_count(&mut self, node: usize, fault: LinkFault) -> Option<&mut u32> {
-        let link = self.links.get_mut(node)?;
+    fn fault_count(&mut self, host: usize, fault: LinkFault) -> Option<&mut u32> {
+        let link = self.links.get_mut(host)?;
         Some(match fault {
-            LinkFault::CutToStore => &mut link.cuts_to_store,
-            LinkFault::CutFromStore => &mut link.cuts_from_store,
+            LinkFault::CutOut => &mut link.cuts_out,
+            LinkFault::CutIn => &mut link.cuts_in,
             LinkFault::Lag => &mut link.lags,
             LinkFault::Loss => &mut link.losses,
         })
     }
 
-    /// True if a way is cut.
-    pub(crate) fn is_cut(&self, node: usize, way: Way) -> bool {
-        self.links.get(node).is_none_or(|link| match way {
-            Way::ToStore => link.cuts_to_store > 0,
-            Way::FromStore => link.cuts_from_store > 0,
-        })
-    }
-
-    /// True if nothing is wrong with a node's link.
-    pub(crate) fn is_sound(&self, node: usize) -> bool {
-        self.links.get(node).is_some_and(|link| {
-            link.cuts_to_store + link.cuts_from_store + link.lags + link.losses == 0
-        })
-    }
-
-    /// The time that a message takes; `None` if it is lost.
-    pub(crate) fn carry_message(&self, node: usize, way: Way) -> Option<Micros> {
-        let link = self.links.get(node)?;
-        let longest = self.latency.max(LEAST_LATENCY);
-        let mut takes = if link.chance.happens_by_chance(LATE_PER_MILLE) {
-            link.chance.time_within(LEAST_LATENCY, Micros(longest.0 * 8))
-        } else {
-            link.chance.time_within(LEAST_LATENCY, longest)
-        };
-        if link.lags > 0 {
-            takes += link.chance.time_within(Micros(LAG.0 / 10), LAG);
+    /// Nothing passes between two hosts from now on, as far as this fault goes; or it does again.
+    pub(crate) fn set_pair_cut(&mut self, one: usize, other: usize, is_cut: bool) {
+        for pair in [(one, other), (other, one)] {
+            let count = self.pair_cuts.entry(pair).or_default();
+            *count = if is_cut { *count + 1 } else { count.saturating_sub(1) };
         }
-        let lost = link.losses > 0 && link.chance.happens_by_chance(LOST_PER_MILLE);
-        (!lost && !self.is_cut(node, way)).then_some(takes)
     }
 
-    /// Some time that a node needs for something of its own, such as to notice that its line is silent.
-    pub(crate) fn draw_delay(&self, node: usize, shortest: Micros, longest: Micros) -> Micros {
-        self.links.get(node).map_or(shortest, |link| link.chance.time_within(shortest, longest))
+    /// True if messages pass from one host to another.
+    pub(crate) fn is_open(&self, from: usize, to: usize) -> bool {
+        if from == to {
+            return true;
+        }
+        let gets_out = self.links.get(from).is_some_and(|link| link.cuts_out == 0);
+        let gets_in = self.links.get(to).is_some_and(|link| link.cuts_in == 0);
+        gets_out && gets_in && self.pair_cuts.get(&(from, to)).is_none_or(|cuts| *cuts == 0)
+    }
+
+    /// True if messages pass both ways, as quickly as always.
+    pub(crate) fn is_quick(&self, one: usize, other: usize) -> bool {
+        let lags = |host: usize| self.links.get(host).is_none_or(|link| link.lags > 0);
+        let slow = one != other && (lags(one) || lags(other));
+        self.is_open(one, other) && self.is_open(other, one) && !slow
+    }
+
+    /// True if nothing is wrong with a host's line.
+    pub(crate) fn is_sound(&self, host: usize) -> bool {
+        self.links
+            .get(host)
+            .is_some_and(|link| link.cuts_out + link.cuts_in + link.lags + link.losses == 0)
+    }
+
+    /// The way of a message between a node's host and another one.
+    pub(crate) fn draw_trip(&self, node: usize, other: usize) -> Trip {
+        let Some(link) = self.links.get(node) else {
+            return Trip { takes: LEAST_LATENCY, breaks: false };
+        };
+        let chance = &link.chance;
+        if node == other {
+            let takes = chance.time_within(Micros(LOCAL_LATENCY.0 / 10), LOCAL_LATENCY);
+            return Trip { takes, breaks: false };
+        }
+        let longest = self.latency.max(LEAST_LATENCY);
+        let mut takes = if chance.happens_by_chance(LATE_PER_MILLE) {
+            chance.time_within(LEAST_LATENCY, Micros(longest.0 * 8))
+        } else {
+            chance.time_within(LEAST_LATENCY, longest)
+        };
+        let far = self.links.get(other);
+        if link.lags > 0 || far.is_some_and(|far| far.lags > 0) {
+            takes += chance.time_within(Micros(LAG.0 / 10), LAG);
+        }
+        let mut breaks = false;
+        if (link.losses > 0 || far.is_some_and(|far| far.losses > 0))
+            && chance.happens_by_chance(LOST_PER_MILLE)
+        {
+            takes += chance.time_within(Micros(REPETITION.0 / 8), REPETITION);
+            breaks = chance.happens_by_chance(BROKEN_PER_MILLE);
+        }
+        Trip { takes, breaks }
+    }
+
+    /// Some time that a host needs for something of its own.
+    pub(crate) fn draw_delay(&self, host: usize, shortest: Micros, longest: Micros) -> Micros {
+        self.links.get(host).map_or(shortest, |link| link.chance.time_within(shortest, longest))
     }
 
     /// True this often of a thousand times.
-    pub(crate) fn draw_luck(&self, node: usize, per_mille: u64) -> bool {
-        self.links.get(node).is_some_and(|link| link.chance.happens_by_chance(per_mille))
+    pub(crate) fn draw_luck(&self, host: usize, per_mille: u64) -> bool {
+        self.links.get(host).is_some_and(|link| link.chance.happens_by_chance(per_mille))
     }
 }

@@ -10,12 +10,17 @@ use muster_common::probe;
 use crate::calm;
 use crate::coverage::Coverage;
 use crate::events::Event;
+use crate::facts::UserAnswer;
 use crate::invariants::{Violation, delays};
+use crate::members::MemberFault;
 use crate::moment::Micros;
 use crate::plan::Plan;
 use crate::plan::users::UserRequest;
 use crate::trace::Trace;
 use crate::world::World;
+
+/// In the place of a node: the members of etcd.
+const ETCD: usize = usize::MAX;
 
 /// The outcome of a run.
 #[derive(Debug)]
@@ -74,6 +79,11 @@ impl World {
         {
             next = Some((at, Some(self.machines.len())));
         }
+        if let Some(at) = self.etcd_due
+            && next.is_none_or(|(earliest, _)| at < earliest)
+        {
+            next = Some((at, Some(ETCD)));
+        }
         let Some((at, node)) = next else { return false };
         if at >= end {
             self.now = end;
@@ -91,6 +101,7 @@ impl World {
             return false;
         }
         match node {
+            Some(ETCD) => self.with_etcd(|_, _| Vec::new()),
             Some(node) => self.run_node(node),
             None => {
                 if let Some((_, event)) = self.queue.pop() {
@@ -132,22 +143,28 @@ impl World {
             let asked = self.asked_at.get(given.request).copied().unwrap_or_default();
             let text = format!("{:?}", given.answer);
             self.trace.note_event(self.now, format_args!("user is told of {}: {text}", given.unit));
+            let answer = if self.store.may_be_foreign(self.now) {
+                // Nobody was asked whose word counts.
+                UserAnswer::Doubt
+            } else {
+                given.answer
+            };
             let promise = self.facts.promises.entry(given.unit.clone()).or_default();
-            promise.conclude_request(given.request, asked, self.now, given.answer);
+            promise.conclude_request(given.request, asked, self.now, answer);
         }
     }
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::CallArrives { node, call, reply } => self.call_arrives(node, call, reply),
-            Event::AnswerArrives { reply, result } => {
-                // Whoever asked may have given up.
-                let _ = reply.send(result);
+            Event::MessageArrives { node, member, message } => {
+                self.message_arrives(node, member, message);
             }
-            Event::WatchArrives { watch } => self.open_watch(watch),
-            Event::WatchTells { watch, line, event } => self.watch_tells(watch, line, event),
-            Event::WatchSilent { watch, line } => self.watch_silent(watch, line),
-            Event::LeasesDue => self.end_leases(),
+            Event::DeliveryArrives { delivery } => self.delivery_arrives(delivery),
+            Event::BackupIsMade(fault) => self.make_backup(fault),
+            Event::MemberStarts(member) => {
+                self.end_member_fault(member, MemberFault::Down);
+                self.note_conditions();
+            }
             Event::UnitCall { machine, boot, call, reply } => {
                 self.unit_call(machine, boot, call, reply);
             }
@@ -188,16 +205,23 @@ impl World {
             let cut_since = condition.and_then(|condition| condition.cut_since);
             if let (Some(since), Some(daemon)) = (cut_since, &machine.daemon) {
                 let store_ok = daemon.health.status().store.ok;
-                found.extend(delays::check_health(&name, self.now - since, store_ok));
+                found.extend(delays::check_health(&name, self.now - since, store_ok, self.ttl));
             }
         }
         // A machine that was lost has come back, and whoever leads has had the time to see it.
         let calm = self.ttl + self.ttl + Micros::from_secs(20);
         let lines = self.machines.iter().all(|machine| machine.broken_lines == 0);
         if lines && self.facts.is_calm_for(calm) {
+            // Where nothing was amiss and nothing has happened since, nothing is amiss.
+            let events = self.trace.count_events();
+            if self.lacks.is_empty() && self.looked_at == Some(events) {
+                return self.report_violations(found);
+            }
+            self.looked_at = Some(events);
             let lacks = calm::check_calm(&self.facts, &self.machines, &self.plan.shape);
             found.extend(self.lacks.note_lacks(self.now, &lacks));
         } else {
+            self.looked_at = None;
             self.lacks.clear();
         }
         self.report_violations(found);

@@ -1,181 +1,230 @@
-//! What passes between the nodes and the store.
+//! What passes between the nodes and the members of etcd.
 //!
-//! Owns the way of requests, answers and watches, the leases' end, and the checks on what is asked for. The store itself is [`crate::store_server`]'s.
+//! Owns the way of messages and answers over connections, the moment of what members do by themselves, and the checks on what is asked for. What
+//! members make of a message is [`crate::etcd`]'s, and what a node makes of an answer is the product's.
 
-use muster_store::{CommitOutcome, StoreError, WatchEvent};
+use muster_store::Op;
+use muster_store::etcd_protocol::EtcdError;
 
-use crate::events::{Event, StoreReply};
+use crate::etcd::{EtcdAnswer, EtcdCluster, EtcdDelivery, EtcdMessage, EtcdRequest, EtcdResult};
+use crate::events::Event;
 use crate::invariants::guards;
 use crate::moment::Micros;
-use crate::network::Way;
-use crate::store_server::WatchNews;
-use crate::wire::{StoreAnswer, StoreCall, StoreResult};
 use crate::world::World;
 
-/// The longest that a line is silent before its node notices.
-const SILENCE: Micros = Micros::from_secs(6);
-/// The longest pause before a node tries a broken watch again.
-const WATCH_RETRY: Micros = Micros::from_secs(2);
+/// Connections of a thousand that a cut breaks for good: something on the way has forgotten them, or the far side has given them up.
+const BROKEN_BY_CUT_PER_MILLE: u64 = 300;
+/// The longest time after a cut until what waited for its end is sent again.
+const REPEATED_WITHIN: Micros = Micros::from_secs(3);
 
 impl World {
-    pub(crate) fn send_call(&mut self, node: usize, call: StoreCall, reply: StoreReply) {
-        if self.store.refuses_calls() {
-            let unreachable = StoreError::Unavailable { during: "a call".to_owned(), source: None };
-            let soon = self.network.draw_delay(node, Micros(200), Micros::from_millis(50));
-            let result = Err(unreachable);
-            return self.queue.push(self.now + soon, Event::AnswerArrives { reply, result });
-        }
-        match self.network.carry_message(node, Way::ToStore) {
-            Some(takes) => {
-                self.queue.push(self.now + takes, Event::CallArrives { node, call, reply });
-            }
-            None => self.coverage.count_world("call lost"),
-        }
+    /// The host of a member: members are on the first machines, and one that is alone has a host of its own.
+    pub(crate) fn host_of_member(&self, member: usize) -> usize {
+        if self.plan.shape.members > 1 { member } else { self.machines.len() + 1 }
     }
 
-    /// A request has arrived at the store.
-    pub(crate) fn call_arrives(&mut self, node: usize, call: StoreCall, reply: StoreReply) {
-        if self.store.refuses_calls() {
-            return self.coverage.count_world("call lost in an absent store");
-        }
-        if !self.store.is_there() {
-            // It lies in the socket. Half of those whose clients have given up by then are carried out all the same.
-            if self.network.draw_luck(node, 500) {
-                self.waiting_calls.push((node, call, reply));
+    /// Sends a node's message to a member on its way.
+    pub(crate) fn send_message(&mut self, node: usize, member: usize, message: EtcdMessage) {
+        let host = self.host_of_member(member);
+        let is_open = self.network.is_open(node, host);
+        let id = message.connection();
+        let connection = self.connections.of_message(id, node, member);
+        if connection.is_broken {
+            if matches!(message, EtcdMessage::Close { .. }) {
+                self.connections.forget(id);
+                self.etcd.close_connection(id);
             }
             return;
         }
-        self.carry_out(node, call, reply);
+        if !is_open {
+            connection.held_out.push(message);
+            return self.coverage.count_world("message held by a cut");
+        }
+        let trip = self.network.draw_trip(node, host);
+        if trip.breaks {
+            connection.is_broken = true;
+            return self.coverage.count_world("connection broken");
+        }
+        connection.at_member = connection.at_member.max(self.now + trip.takes);
+        let at = connection.at_member;
+        self.queue.push(at, Event::MessageArrives { node, member, message });
     }
 
-    /// The store carries a request out, and answers.
-    pub(crate) fn carry_out(&mut self, node: usize, call: StoreCall, reply: StoreReply) {
-        let who = self.name_node(node);
-        let told = if let StoreCall::Commit(guards, ops) = &call {
-            if node < self.machines.len() {
-                self.report_violations(guards::check_commit(&who, guards, ops));
-            }
-            Some(describe_ops(ops))
-        } else {
-            None
-        };
-        if reply.is_closed() && told.is_some() {
-            self.coverage.count_world("late write");
+    /// A message has arrived at a member.
+    pub(crate) fn message_arrives(&mut self, node: usize, member: usize, message: EtcdMessage) {
+        let id = message.connection();
+        if matches!(message, EtcdMessage::Close { .. }) {
+            self.connections.forget(id);
         }
-        let result = self.store.carry_out(self.now, call);
-        if let Some(told) = told {
-            let came = describe_result(&result);
-            self.trace.note_event(self.now, format_args!("{who} commits {told}: {came}"));
-            if matches!(result, Ok(StoreAnswer::Committed(CommitOutcome::Conflict { .. }))) {
+        let told = match &message {
+            EtcdMessage::Call { request: EtcdRequest::Transact { guards, ops }, reply, .. } => {
+                let who = self.name_node(node);
+                if reply.is_closed() {
+                    self.coverage.count_world("late write");
+                }
+                if node < self.machines.len() {
+                    let found = guards::check_commit(&who, guards, ops);
+                    self.report_violations(found);
+                }
+                Some((who, describe_ops(ops)))
+            }
+            _ => None,
+        };
+        let now = self.members_clock.shown_at(self.now);
+        let deliveries = self.etcd.on_message(now, member, message);
+        if let Some((who, ops)) = told {
+            let came = deliveries.iter().find(|delivery| delivery.connection == id);
+            let came = describe_answer(came.and_then(EtcdDelivery::answer));
+            if came == "conflict" {
                 self.coverage.count_world("conflict");
             }
+            self.trace
+                .note_event(self.now, format_args!("{who} commits {ops} at etcd-{member}: {came}"));
         }
-        self.take_store_news();
-        match self.network.carry_message(node, Way::FromStore) {
-            Some(takes) => {
-                self.queue.push(self.now + takes, Event::AnswerArrives { reply, result });
-            }
-            None => self.coverage.count_world("answer lost"),
-        }
+        self.carry_deliveries(deliveries);
     }
 
-    /// Takes what has changed in the store to those who watch it, and to the checks.
-    pub(crate) fn take_store_news(&mut self) {
-        let (changed, news) = self.store.take_news();
-        for (revision, changes) in changed {
-            self.note_changes(revision, &changes);
-        }
-        for WatchNews { watch, node, line, event } in news {
-            let Some(takes) = self.network.carry_message(node, Way::FromStore) else {
-                self.break_watch(watch);
-                continue;
-            };
-            let arrival = self.now + takes;
-            if let Some(served) = self.store.watch_mut(watch) {
-                served.last_arrival = served.last_arrival.max(arrival);
-                let at = served.last_arrival;
-                self.queue.push(at, Event::WatchTells { watch, line, event });
-            }
-        }
-        self.plan_lease_check();
+    /// Does something to the members, and carries what follows from it.
+    pub(crate) fn with_etcd(
+        &mut self,
+        work: impl FnOnce(&mut EtcdCluster, std::time::Duration) -> Vec<EtcdDelivery>,
+    ) {
+        let now = self.members_clock.shown_at(self.now);
+        let mut deliveries = self.etcd.advance_to(now);
+        deliveries.extend(work(&mut self.etcd, now));
+        self.carry_deliveries(deliveries);
     }
 
-    fn plan_lease_check(&mut self) {
-        let Some(due) = self.store.next_lease_end() else { return };
-        let due = due.max(self.now + Micros(1));
-        if self.next_lease_check.is_none_or(|planned| due < planned) {
-            self.next_lease_check = Some(due);
-            self.queue.push(due, Event::LeasesDue);
+    /// Sends what members have said on its way, and takes note of what has changed.
+    fn carry_deliveries(&mut self, deliveries: Vec<EtcdDelivery>) {
+        for delivery in deliveries {
+            self.send_delivery(delivery);
         }
+        self.take_records();
+        self.etcd_due = self.etcd.next_deadline().map(|at| self.members_clock.moment_of(at));
+        self.note_store();
     }
 
-    /// Leases whose time is over end.
-    pub(crate) fn end_leases(&mut self) {
-        self.next_lease_check = None;
-        if self.store.is_there() {
-            self.store.end_leases(self.now);
-            self.take_store_news();
-        }
-    }
-
-    /// The wish for a watch has arrived, if it can.
-    pub(crate) fn open_watch(&mut self, watch: u64) {
-        let Some(node) = self.store.watch_mut(watch).map(|served| served.node) else { return };
-        let reaches = self.store.is_there()
-            && !self.network.is_cut(node, Way::ToStore)
-            && !self.network.is_cut(node, Way::FromStore);
-        if !reaches {
-            return self.break_watch(watch);
-        }
-        self.store.open_watch(self.now, watch);
-        self.take_store_news();
-    }
-
-    /// An event of a watch has arrived at its node.
-    pub(crate) fn watch_tells(&mut self, watch: u64, line: u64, event: WatchEvent) {
-        let Some(served) = self.store.watch_mut(watch).filter(|served| served.line == line) else {
+    fn send_delivery(&mut self, delivery: EtcdDelivery) {
+        let host = self.host_of_member(delivery.member);
+        let Some(connection) = self.connections.get_mut(delivery.connection) else { return };
+        if connection.is_broken {
             return;
-        };
-        if !served.tell_node(event) {
-            self.break_watch(watch);
+        }
+        let node = connection.node;
+        if !self.network.is_open(host, node) {
+            connection.held_in.push(delivery);
+            return self.coverage.count_world("answer held by a cut");
+        }
+        let trip = self.network.draw_trip(node, host);
+        if trip.breaks {
+            connection.is_broken = true;
+            return self.coverage.count_world("connection broken");
+        }
+        connection.at_node = connection.at_node.max(self.now + trip.takes);
+        let at = connection.at_node;
+        self.queue.push(at, Event::DeliveryArrives { delivery });
+    }
+
+    /// An answer, or a message of a watch, has arrived at its node.
+    pub(crate) fn delivery_arrives(&mut self, delivery: EtcdDelivery) {
+        let alive = self.connections.get_mut(delivery.connection);
+        if alive.is_some_and(|connection| !connection.is_broken) {
+            delivery.hand_over();
         }
     }
 
-    /// A watch breaks. Its node notices after some silence, and comes back when it can.
-    pub(crate) fn break_watch(&mut self, watch: u64) {
-        let Some(served) = self.store.watch_mut(watch) else { return };
-        served.break_line();
-        let (node, line) = (served.node, served.line);
-        self.coverage.count_world("watch broken");
-        let silent = self.network.draw_delay(node, Micros::from_millis(100), SILENCE);
-        self.queue.push(self.now + silent, Event::WatchSilent { watch, line });
-        let again = self.network.draw_delay(node, Micros::from_millis(200), WATCH_RETRY);
-        self.queue.push(self.now + again, Event::WatchArrives { watch });
+    /// Breaks some of the connections over which nothing passes any more, as a cut begins.
+    pub(crate) fn break_connections(&mut self) {
+        let shape = &self.plan.shape;
+        let own_host = self.machines.len() + 1;
+        for (_, connection) in self.connections.iter_mut() {
+            let host = if shape.members > 1 { connection.member } else { own_host };
+            let node = connection.node;
+            let is_open = self.network.is_open(node, host) && self.network.is_open(host, node);
+            if !is_open
+                && !connection.is_broken
+                && self.network.draw_luck(node, BROKEN_BY_CUT_PER_MILLE)
+            {
+                connection.is_broken = true;
+                connection.held_out.clear();
+                connection.held_in.clear();
+                self.coverage.count_world("connection broken");
+            }
+        }
     }
 
-    /// A node has noticed that a watch is silent, if it still is.
-    pub(crate) fn watch_silent(&mut self, watch: u64, line: u64) {
-        if let Some(served) = self.store.watch_mut(watch).filter(|served| served.line == line)
-            && !served.is_open()
+    /// Sends again what has waited for a cut to be mended, where it is.
+    pub(crate) fn repeat_messages(&mut self) {
+        let shape = &self.plan.shape;
+        let own_host = self.machines.len() + 1;
+        for (_, connection) in self.connections.iter_mut() {
+            let host = if shape.members > 1 { connection.member } else { own_host };
+            let node = connection.node;
+            if !connection.held_out.is_empty() && self.network.is_open(node, host) {
+                let after = self.network.draw_delay(node, Micros::ZERO, REPEATED_WITHIN);
+                let at = connection.at_member.max(self.now + after);
+                connection.at_member = at;
+                let member = connection.member;
+                for message in std::mem::take(&mut connection.held_out) {
+                    self.queue.push(at, Event::MessageArrives { node, member, message });
+                }
+            }
+            if !connection.held_in.is_empty() && self.network.is_open(host, node) {
+                let after = self.network.draw_delay(node, Micros::ZERO, REPEATED_WITHIN);
+                let at = connection.at_node.max(self.now + after);
+                connection.at_node = at;
+                for delivery in std::mem::take(&mut connection.held_in) {
+                    self.queue.push(at, Event::DeliveryArrives { delivery });
+                }
+            }
+        }
+    }
+
+    /// The process on a node is gone: its host ends its connections. What it has sent arrives all the same.
+    pub(crate) fn end_lines(&mut self, node: usize) {
+        for line in self.connections.end_lines(node) {
+            self.etcd.close_line(line);
+        }
+    }
+
+    /// Takes over what has changed in the records.
+    fn take_records(&mut self) {
+        if self.store.is_foreign() {
+            return;
+        }
+        let (known, present) = (self.store.known_revision, self.etcd.agreed_model().revision());
+        if present <= known {
+            return;
+        }
+        self.store.known_revision = present;
+        for (revision, changes) in self.etcd.agreed_model().all_changes_between(known + 1, present)
         {
-            served.tell_node(WatchEvent::Lost { problem: "it is silent".to_owned() });
+            self.note_changes(revision, &changes);
         }
     }
 }
 
-fn describe_ops(ops: &[muster_store::Op]) -> String {
-    let one = |op: &muster_store::Op| match op {
-        muster_store::Op::Put { key, .. } => format!("+{key}"),
-        muster_store::Op::Delete { key } => format!("-{key}"),
+fn describe_ops(ops: &[Op]) -> String {
+    let one = |op: &Op| match op {
+        Op::Put { key, .. } => format!("+{key}"),
+        Op::Delete { key } => format!("-{key}"),
     };
     ops.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-fn describe_result(result: &StoreResult) -> String {
-    match result {
-        Ok(StoreAnswer::Committed(CommitOutcome::Done { revision })) => format!("at {revision}"),
-        Ok(StoreAnswer::Committed(CommitOutcome::Conflict { .. })) => "conflict".to_owned(),
-        Ok(_) => "done".to_owned(),
-        Err(error) => error.to_string(),
+fn describe_answer(answer: Option<&EtcdResult>) -> String {
+    match answer {
+        Some(Ok(EtcdAnswer::Transaction(outcome))) if outcome.succeeded => {
+            format!("at {}", outcome.revision)
+        }
+        Some(Ok(EtcdAnswer::Transaction(_))) => "conflict".to_owned(),
+        Some(Ok(_)) => "done".to_owned(),
+        Some(Err(error)) => describe_error(error),
+        None => "no answer yet".to_owned(),
     }
+}
+
+fn describe_error(error: &EtcdError) -> String {
+    format!("{error:?}")
 }

@@ -15,12 +15,12 @@ use muster_common::unit::{UnitFile, UnitName};
 use muster_runtime::simulated::Node;
 use muster_store::{Registry, RegistryError};
 
+use crate::etcd::{LineOptions, open_line};
 use crate::facts::{UserAnswer, WantedUnit};
 use crate::machine::PREFIX;
 use crate::moment::Micros;
 use crate::plan::shape::Shape;
 use crate::plan::users::UserRequest;
-use crate::store_line::StoreLineEnd;
 use crate::wire::{Outbox, Outgoing};
 
 /// Attempts at a unit that others change at the same time.
@@ -56,10 +56,11 @@ struct UnitRequest {
 
 impl SimulatedUsers {
     /// Users who have not asked for anything yet.
-    pub(crate) fn new(seed: Seed) -> Self {
+    pub(crate) fn new(seed: Seed, line: &LineOptions) -> Self {
         let node = Node::new(Duration::ZERO);
         let outbox = Outbox::default();
-        let store = Arc::new(StoreLineEnd::new(outbox.clone()));
+        let wire = Arc::new(outbox.clone());
+        let store = node.enter(|| open_line(wire, line)).unwrap_or_else(|_| unreachable!());
         let registry = Registry::with_seed(store, PREFIX, seed.for_purpose("users' writes"));
         Self { node, outbox, registry, answers: Arc::default() }
     }

@@ -5,39 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::observation::UnitObservation;
-use muster_store::{
-    CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, StoreError, TimeLeft, WatchEvent,
-};
 use musterd::runner::{RunnerError, StartOutcome};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-/// A question to the store.
-#[derive(Debug, Clone)]
-pub(crate) enum StoreCall {
-    Read(Range),
-    Commit(Vec<Guard>, Vec<Op>),
-    Grant(Duration),
-    KeepAlive(LeaseId),
-    TimeLeft(LeaseId),
-    Revoke(LeaseId),
-}
-
-/// An answer of the store.
-#[derive(Debug)]
-pub(crate) enum StoreAnswer {
-    Listing(Listing),
-    Committed(CommitOutcome),
-    Leased(Lease),
-    Left(TimeLeft),
-    Done,
-}
-
-/// An answer of the store, or its reason not to give one.
-pub(crate) type StoreResult = Result<StoreAnswer, StoreError>;
+use crate::etcd::{EtcdMessage, EtcdWire};
 
 /// A request to the machine's systemd.
 #[derive(Debug, Clone)]
@@ -81,8 +55,7 @@ pub(crate) type RunnerResult = Result<RunnerAnswer, RunnerError>;
 /// A request on its way out of a node.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    Store { call: StoreCall, reply: oneshot::Sender<StoreResult> },
-    Watch { range: Range, events: mpsc::Sender<WatchEvent> },
+    Etcd { member: usize, message: EtcdMessage },
     Runner { call: RunnerCall, reply: oneshot::Sender<RunnerResult> },
 }
 
@@ -99,5 +72,11 @@ impl Outbox {
     /// Takes all requests out.
     pub(crate) fn take_all(&self) -> Vec<Outgoing> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl EtcdWire for Outbox {
+    fn send_message(&self, member: usize, message: EtcdMessage) {
+        self.put(Outgoing::Etcd { member, message });
     }
 }

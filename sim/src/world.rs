@@ -3,26 +3,33 @@
 //! Owns its parts and the checks on what changes in the records. What passes between nodes and store is [`crate::store_traffic`]'s business, what passes
 //! between a node and its host [`crate::host_traffic`]'s; faults are [`crate::fault_effects`]', and the order of events is [`crate::run`]'s.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_common::seed::Seed;
 use muster_store::KeyChange;
 
+use crate::clock::MachineClock;
+use crate::connections::Connections;
 use crate::coverage::Coverage;
-use crate::events::{Event, StoreReply};
+use crate::etcd::{AutoCompaction, ClusterOptions, EtcdCluster, EtcdRelease};
+use crate::events::Event;
 use crate::facts::Facts;
 use crate::invariants::delays::{self, Lacks};
 use crate::invariants::{Findings, Violation, moves, places, promises};
 use crate::machine::Machine;
+use crate::members::MemberFaults;
 use crate::moment::Micros;
 use crate::network::Network;
 use crate::plan::Plan;
+use crate::plan::faults::Fault;
 use crate::queue::Queue;
 use crate::step_guard::StepGuard;
-use crate::store_server::StoreServer;
+use crate::store_faults::StoreState;
 use crate::trace::Trace;
 use crate::user_requests::SimulatedUsers;
-use crate::wire::{Outgoing, StoreCall};
+use crate::wire::Outgoing;
 
 /// The world.
 pub(crate) struct World {
@@ -31,14 +38,24 @@ pub(crate) struct World {
     pub(crate) queue: Queue<Event>,
     pub(crate) trace: Trace,
     pub(crate) network: Network,
-    pub(crate) store: StoreServer,
+    /// The members of etcd.
+    pub(crate) etcd: EtcdCluster,
+    /// The clock of the members, by which leases are counted.
+    pub(crate) members_clock: MachineClock,
+    /// The moment at which members do something by themselves next.
+    pub(crate) etcd_due: Option<Micros>,
+    /// The member that leads, as far as the facts know.
+    pub(crate) known_leader: Option<usize>,
+    pub(crate) member_faults: Vec<MemberFaults>,
+    /// The members that faults found, by the fault.
+    pub(crate) found_members: BTreeMap<usize, usize>,
+    pub(crate) connections: Connections,
+    pub(crate) store: StoreState,
     pub(crate) machines: Vec<Machine>,
     pub(crate) users: SimulatedUsers,
     pub(crate) facts: Facts,
     pub(crate) violations: Vec<Violation>,
     pub(crate) coverage: Coverage,
-    /// Requests that wait in a store that stands still.
-    pub(crate) waiting_calls: Vec<(usize, StoreCall, StoreReply)>,
     /// When requests of units were made, by their number.
     pub(crate) asked_at: Vec<Micros>,
     pub(crate) outage_began: Option<Micros>,
@@ -46,8 +63,8 @@ pub(crate) struct World {
     pub(crate) step_guard: StepGuard,
     /// The things that lack while all is calm.
     pub(crate) lacks: Lacks,
-    /// The moment of the next look for leases that are over.
-    pub(crate) next_lease_check: Option<Micros>,
+    /// The events there were at the last look at the whole cluster.
+    pub(crate) looked_at: Option<u64>,
     /// By machine: the moment from which its bus takes another call.
     pub(crate) bus_free_at: Vec<Micros>,
     pub(crate) ttl: Micros,
@@ -60,24 +77,50 @@ impl World {
         let shape = &plan.shape;
         let machines: Vec<Machine> =
             (0..shape.machines).map(|number| Machine::new(number, seed, shape)).collect();
+        let etcd = EtcdCluster::new(
+            Duration::ZERO,
+            ClusterOptions {
+                members: shape.members,
+                release: if shape.has_old_members {
+                    EtcdRelease::Old
+                } else {
+                    EtcdRelease::Current
+                },
+                quota: None,
+                compaction: match shape.compacts_every {
+                    Some(age) => AutoCompaction::Periodic(age.to_duration()),
+                    None => AutoCompaction::Off,
+                },
+                seed,
+            },
+        );
+        let mut connections = Connections::default();
+        let users = machines.len();
+        let users_line = shape.line_options(connections.add_line(users), users, seed);
         let mut world = Self {
             now: Micros::ZERO,
             queue: Queue::new(),
             trace: Trace::new(keeps_lines),
-            // The users' node comes after the machines'.
-            network: Network::new(seed, shape.machines + 1, shape.latency),
-            store: StoreServer::new(),
-            users: SimulatedUsers::new(seed),
+            // The users' node comes after the machines', and the host of a lone member after that.
+            network: Network::new(seed, shape.machines + 2, shape.latency),
+            members_clock: MachineClock::started_at(Micros::ZERO, shape.members_drift),
+            etcd_due: None,
+            known_leader: etcd.find_leader(),
+            etcd,
+            member_faults: vec![MemberFaults::default(); shape.members],
+            found_members: BTreeMap::new(),
+            connections,
+            store: StoreState::default(),
+            users: SimulatedUsers::new(seed, &users_line),
             facts: Facts::new(),
             violations: Vec::new(),
             coverage: Coverage::default(),
-            waiting_calls: Vec::new(),
             asked_at: vec![Micros::ZERO; plan.requests.len()],
             outage_began: None,
             // The machines, and the users.
             step_guard: StepGuard::new(shape.machines + 1),
             lacks: Lacks::default(),
-            next_lease_check: None,
+            looked_at: None,
             bus_free_at: vec![Micros::ZERO; shape.machines],
             ttl: Micros::from_secs(shape.ttl_seconds),
             machines,
@@ -88,6 +131,9 @@ impl World {
             world.queue.push(at, Event::MachineBoots(machine));
         }
         for (index, fault) in plan.faults.iter().enumerate() {
+            if let Fault::StoreRestored { age, .. } = fault.fault {
+                world.queue.push(fault.at - age, Event::BackupIsMade(index));
+            }
             world.queue.push(fault.at, Event::FaultBegins(index));
         }
         for (index, request) in plan.requests.iter().enumerate() {
@@ -110,11 +156,7 @@ impl World {
     pub(crate) fn send_requests(&mut self, node: usize, requests: Vec<Outgoing>) {
         for request in requests {
             match request {
-                Outgoing::Store { call, reply } => self.send_call(node, call, reply),
-                Outgoing::Watch { range, events } => {
-                    let watch = self.store.add_watch(node, range, events);
-                    self.queue.push(self.now, Event::WatchArrives { watch });
-                }
+                Outgoing::Etcd { member, message } => self.send_message(node, member, message),
                 Outgoing::Runner { call, reply } => self.send_unit_call(node, call, reply),
             }
         }

@@ -227,7 +227,7 @@ impl EtcdCluster {
         if member.leaderless_since.is_some_and(|since| since + LEADERLESS_LIMIT <= now) {
             for (stream, watch) in std::mem::take(&mut member.watches) {
                 let end = Err(refusal::no_leader());
-                self.out.push(EtcdDelivery::of_message(at, stream.line, watch.messages, end));
+                self.out.push(EtcdDelivery::of_message(at, stream.connection, watch.messages, end));
             }
         }
     }
@@ -240,7 +240,7 @@ impl EtcdCluster {
         member.held = held;
         for HeldCall { call, .. } in overdue {
             let answer = Err(refusal::timed_out());
-            self.out.push(EtcdDelivery::of_answer(at, call.line, call.reply, answer));
+            self.out.push(EtcdDelivery::of_answer(at, call.connection, call.reply, answer));
         }
     }
 
@@ -250,6 +250,11 @@ impl EtcdCluster {
             return false;
         };
         a.is_up() && b.is_up() && (one == other || !a.cut_from.contains(&other))
+    }
+
+    /// The same for a caller who looks from outside.
+    pub fn are_members_connected(&self, one: usize, other: usize) -> bool {
+        self.are_connected(one, other)
     }
 
     /// True if a member runs and reaches more than half of all, itself included.
@@ -391,7 +396,7 @@ impl EtcdCluster {
             }
             let mut send = |message: WatchMessage| {
                 let messages = watch.messages.clone();
-                out.push(EtcdDelivery::of_message(at, stream.line, messages, Ok(message)));
+                out.push(EtcdDelivery::of_message(at, stream.connection, messages, Ok(message)));
             };
             if watch.next < compacted {
                 let end = WatchEnd { compact_revision: compacted, reason: String::new() };
@@ -431,7 +436,7 @@ impl EtcdCluster {
                 | EtcdRequest::RevokeLease { .. } => {}
                 EtcdRequest::ReadPage(_) => {
                     let answer = Err(refusal::leader_changed());
-                    self.out.push(EtcdDelivery::of_answer(at, call.line, call.reply, answer));
+                    self.out.push(EtcdDelivery::of_answer(at, call.connection, call.reply, answer));
                 }
                 EtcdRequest::KeepAlive { .. }
                 | EtcdRequest::ReadLease { .. }

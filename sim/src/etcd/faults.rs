@@ -101,6 +101,11 @@ impl EtcdCluster {
         std::mem::take(&mut self.out)
     }
 
+    /// True if the way between two members is cut.
+    pub fn is_peer_cut(&self, one: usize, other: usize) -> bool {
+        self.members.get(one).is_some_and(|member| member.cut_from.contains(&other))
+    }
+
     /// Makes the leader step down, without a fault of anybody: for so long there is none.
     pub fn begin_election(&mut self, now: Duration, pause: Duration) -> Vec<EtcdDelivery> {
         self.end_leadership();
@@ -173,24 +178,26 @@ impl EtcdCluster {
         let out = &mut self.out;
         for held in std::mem::take(&mut member.held) {
             let call = held.call;
-            out.push(EtcdDelivery::of_answer(at, call.line, call.reply, Err(reset())));
+            out.push(EtcdDelivery::of_answer(at, call.connection, call.reply, Err(reset())));
         }
         if let MemberProcess::Paused { inbox } = &mut member.process {
             for message in std::mem::take(inbox) {
                 match message {
-                    EtcdMessage::Call { line, reply, .. } => {
-                        out.push(EtcdDelivery::of_answer(at, line, reply, Err(reset())));
+                    EtcdMessage::Call { connection, reply, .. } => {
+                        out.push(EtcdDelivery::of_answer(at, connection, reply, Err(reset())));
                     }
                     EtcdMessage::OpenWatch { stream, messages, .. } => {
                         let end = Err(reset());
-                        out.push(EtcdDelivery::of_message(at, stream.line, messages, end));
+                        out.push(EtcdDelivery::of_message(at, stream.connection, messages, end));
                     }
-                    EtcdMessage::RequestProgress { .. } | EtcdMessage::CloseWatch { .. } => {}
+                    EtcdMessage::RequestProgress { .. }
+                    | EtcdMessage::CloseWatch { .. }
+                    | EtcdMessage::Close { .. } => {}
                 }
             }
         }
         for (stream, watch) in std::mem::take(&mut member.watches) {
-            out.push(EtcdDelivery::of_message(at, stream.line, watch.messages, Err(reset())));
+            out.push(EtcdDelivery::of_message(at, stream.connection, watch.messages, Err(reset())));
         }
     }
 }

@@ -154,6 +154,36 @@ impl KeySpace {
         found
     }
 
+    /// The changes of everything from one revision to another, both included, by revision.
+    pub(super) fn all_changes_between(&self, from: u64, to: u64) -> Vec<(u64, Vec<KeyChange>)> {
+        let first = self.log.partition_point(|entry| entry.revision < from);
+        let entries = self.log.range(first..).take_while(|entry| entry.revision <= to);
+        let told = entries.map(|entry| {
+            let changes = entry.changes.iter().map(|(key, record)| match record {
+                Some(record) => KeyChange::Put(to_key_value(key, record)),
+                None => KeyChange::Delete { key: key.as_ref().to_owned() },
+            });
+            (entry.revision, changes.collect())
+        });
+        told.collect()
+    }
+
+    /// All records as they are.
+    pub(super) fn all_records(&self) -> Vec<KeyValue> {
+        let present = |(key, versions): (&Key, &Vec<KeyVersion>)| {
+            let record = versions.last()?.record.as_ref()?;
+            Some(to_key_value(key, record))
+        };
+        self.keys.iter().filter_map(present).collect()
+    }
+
+    /// Raises the revision and forgets all history before it.
+    pub(super) fn bump_revision(&mut self, by: u64) {
+        self.revision += by;
+        // A revision ahead of the last one is always there to be compacted.
+        self.compact_history(self.revision, true).ok();
+    }
+
     /// Forgets what was before a revision, as etcd's compaction does. `keep_last_removals`: removals at that very revision are told
     /// to a watch that begins there; etcd forgets them before 3.4.36 and 3.5.18.
     pub(super) fn compact_history(

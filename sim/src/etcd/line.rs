@@ -26,7 +26,7 @@ use muster_store::{EtcdOptions, Guard, LeaseId, Liveness, Op, Store, StoreError,
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::request::{EtcdAnswer, EtcdRequest, EtcdResult};
-use super::wire::{EtcdMessage, EtcdStreamId, EtcdWire};
+use super::wire::{EtcdConnectionId, EtcdMessage, EtcdStreamId, EtcdWire};
 
 /// A line to be opened.
 #[derive(Debug, Clone)]
@@ -53,6 +53,7 @@ pub fn open_line(
         wire,
         id: *line,
         members: members.iter().map(|member| (endpoint(member), *member)).collect(),
+        next_connection: AtomicU32::new(0),
         next_stream: AtomicU32::new(0),
         liveness: *liveness,
     });
@@ -70,6 +71,7 @@ struct Line {
     /// Its number.
     id: u32,
     members: Vec<(String, usize)>,
+    next_connection: AtomicU32,
     next_stream: AtomicU32,
     liveness: Liveness,
 }
@@ -87,8 +89,10 @@ impl EtcdTransport for LineTransport {
         let Some((_, member)) = member else {
             return Err(EtcdError::Refused("there is no such endpoint".to_owned()));
         };
+        let number = self.0.next_connection.fetch_add(1, Ordering::Relaxed);
         let connection = LineConnection(Arc::new(Peer {
             line: Arc::clone(&self.0),
+            id: EtcdConnectionId { line: self.0.id, number },
             member: *member,
             heard: Mutex::new(Instant::now()),
             streams: AtomicUsize::new(0),
@@ -102,6 +106,7 @@ impl EtcdTransport for LineTransport {
 /// The member at the other end of a connection.
 struct Peer {
     line: Arc<Line>,
+    id: EtcdConnectionId,
     member: usize,
     /// When anything came over the connection last.
     heard: Mutex<Instant>,
@@ -113,7 +118,7 @@ struct Peer {
 impl Peer {
     async fn ask(&self, request: EtcdRequest) -> EtcdResult {
         let (reply, answer) = oneshot::channel();
-        let message = EtcdMessage::Call { line: self.line.id, request, reply };
+        let message = EtcdMessage::Call { connection: self.id, request, reply };
         self.line.wire.send_message(self.member, message);
         match answer.await {
             Ok(answer) => {
@@ -149,6 +154,12 @@ impl Peer {
     async fn until_dead(&self) {
         // The sender is ours, so this cannot fail.
         self.is_dead.subscribe().wait_for(|dead| *dead).await.ok();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.line.wire.send_message(self.member, EtcdMessage::Close { connection: self.id });
     }
 }
 
@@ -232,7 +243,7 @@ impl MemberConnection for LineConnection {
     async fn open_watch(&self, query: &WatchQuery) -> Result<Box<dyn WatchStream>, EtcdError> {
         let line = &self.0.line;
         let number = line.next_stream.fetch_add(1, Ordering::Relaxed);
-        let stream = EtcdStreamId { line: line.id, stream: number };
+        let stream = EtcdStreamId { connection: self.0.id, stream: number };
         let (sender, messages) = mpsc::unbounded_channel();
         let message = EtcdMessage::OpenWatch { stream, query: query.clone(), messages: sender };
         line.wire.send_message(self.0.member, message);

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::lessor::Lessor;
 use super::request::{EtcdRequest, EtcdResult};
-use super::wire::{EtcdMessage, EtcdStreamId};
+use super::wire::{EtcdConnectionId, EtcdMessage, EtcdStreamId};
 
 /// A member's process.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl HeldCall {
 /// A call and where its answer goes.
 #[derive(Debug)]
 pub(super) struct MemberCall {
-    pub(super) line: u32,
+    pub(super) connection: EtcdConnectionId,
     pub(super) request: EtcdRequest,
     pub(super) reply: oneshot::Sender<EtcdResult>,
 }

@@ -23,4 +23,4 @@ pub use direct::DirectWire;
 pub use line::{LineOptions, open_line};
 pub use model::{EtcdModel, EtcdRelease};
 pub use request::{EtcdAnswer, EtcdRequest, EtcdResult, refusal};
-pub use wire::{EtcdDelivery, EtcdMessage, EtcdStreamId, EtcdWire};
+pub use wire::{EtcdConnectionId, EtcdDelivery, EtcdMessage, EtcdStreamId, EtcdWire};

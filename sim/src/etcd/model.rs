@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use muster_store::etcd_protocol::{EtcdError, LeaseSeconds, MemberChange, TransactionOutcome};
-use muster_store::{Guard, LeaseId, Op, Range};
+use muster_store::{Guard, KeyChange, KeyValue, LeaseId, Op, Range};
 
 use super::keyspace::KeySpace;
 use super::lessor::Lessor;
@@ -215,6 +215,29 @@ impl EtcdModel {
     /// The changes of a range from one revision to another, both included.
     pub fn changes_between(&self, range: &Range, from: u64, to: u64) -> Vec<MemberChange> {
         self.space.changes_between(range, from, to)
+    }
+
+    /// The changes of everything from one revision to another, both included, by revision.
+    pub fn all_changes_between(&self, from: u64, to: u64) -> Vec<(u64, Vec<KeyChange>)> {
+        self.space.all_changes_between(from, to)
+    }
+
+    /// A new store of the same release and quota, at revision 1.
+    #[must_use]
+    pub fn clone_empty(&self) -> Self {
+        Self::new(self.release, self.quota)
+    }
+
+    /// All records as they are.
+    pub fn all_records(&self) -> Vec<KeyValue> {
+        self.space.all_records()
+    }
+
+    /// Raises the revision and forgets all history before it, as a backup that is put back with `--bump-revision` and
+    /// `--mark-compacted` has it.
+    pub fn bump_revision(&mut self, by: u64) {
+        self.space.bump_revision(by);
+        self.used = self.space.count_bytes();
     }
 
     /// The release.

@@ -14,7 +14,7 @@ use super::cluster::EtcdCluster;
 use super::member::{HeldCall, MemberCall, MemberProcess, MemberWatch};
 use super::model::EtcdRelease;
 use super::request::{EtcdAnswer, EtcdRequest, EtcdResult, refusal};
-use super::wire::{EtcdDelivery, EtcdMessage, EtcdStreamId};
+use super::wire::{EtcdConnectionId, EtcdDelivery, EtcdMessage, EtcdStreamId};
 
 /// The state of things for a request at a member.
 enum Standing {
@@ -46,8 +46,8 @@ impl EtcdCluster {
             MemberProcess::Paused { inbox } => inbox.push(message),
             MemberProcess::Down => self.refuse_message(at, message),
             MemberProcess::Up => match message {
-                EtcdMessage::Call { line, request, reply } => {
-                    self.answer_call(now, at, MemberCall { line, request, reply }, now);
+                EtcdMessage::Call { connection, request, reply } => {
+                    self.answer_call(now, at, MemberCall { connection, request, reply }, now);
                 }
                 EtcdMessage::OpenWatch { stream, query, messages } => {
                     let watch = MemberWatch { range: query.range.clone(), next: 0, messages };
@@ -59,11 +59,15 @@ impl EtcdCluster {
                         let revision = member.applied;
                         let sign = WatchMessage { revision, lineage, ..WatchMessage::default() };
                         let messages = watch.messages.clone();
-                        let sign = EtcdDelivery::of_message(at, stream.line, messages, Ok(sign));
+                        let sign =
+                            EtcdDelivery::of_message(at, stream.connection, messages, Ok(sign));
                         self.out.push(sign);
                     }
                 }
                 EtcdMessage::CloseWatch { stream } => drop(member.watches.remove(&stream)),
+                EtcdMessage::Close { connection } => {
+                    member.watches.retain(|stream, _| stream.connection != connection);
+                }
             },
         }
     }
@@ -72,14 +76,30 @@ impl EtcdCluster {
     fn refuse_message(&mut self, at: usize, message: EtcdMessage) {
         let refused = refusal::connection_refused;
         match message {
-            EtcdMessage::Call { line, reply, .. } => {
-                self.out.push(EtcdDelivery::of_answer(at, line, reply, Err(refused())));
+            EtcdMessage::Call { connection, reply, .. } => {
+                self.out.push(EtcdDelivery::of_answer(at, connection, reply, Err(refused())));
             }
             EtcdMessage::OpenWatch { stream, messages, .. } => {
                 let end = Err(refused());
-                self.out.push(EtcdDelivery::of_message(at, stream.line, messages, end));
+                self.out.push(EtcdDelivery::of_message(at, stream.connection, messages, end));
             }
-            EtcdMessage::RequestProgress { .. } | EtcdMessage::CloseWatch { .. } => {}
+            EtcdMessage::RequestProgress { .. }
+            | EtcdMessage::CloseWatch { .. }
+            | EtcdMessage::Close { .. } => {}
+        }
+    }
+
+    /// A connection is gone, as whoever was at its other end: nobody waits for its watches.
+    pub fn close_connection(&mut self, connection: EtcdConnectionId) {
+        for member in &mut self.members {
+            member.watches.retain(|stream, _| stream.connection != connection);
+        }
+    }
+
+    /// The same for all connections of a line.
+    pub fn close_line(&mut self, line: u32) {
+        for member in &mut self.members {
+            member.watches.retain(|stream, _| stream.connection.line != line);
         }
     }
 
@@ -128,7 +148,7 @@ impl EtcdCluster {
             // A process that stands still finds what was forwarded to it when it goes on.
             (Standing::Stranded { .. }, _) => return self.hold_call(at, call, since),
         };
-        self.out.push(EtcdDelivery::of_answer(at, call.line, call.reply, answer));
+        self.out.push(EtcdDelivery::of_answer(at, call.connection, call.reply, answer));
         self.spread_changes();
     }
 
@@ -185,7 +205,7 @@ impl EtcdCluster {
         let Some(member) = self.members.get_mut(at) else { return };
         if member.leader.is_none() {
             let end = Err(refusal::no_leader());
-            self.out.push(EtcdDelivery::of_message(at, stream.line, watch.messages, end));
+            self.out.push(EtcdDelivery::of_message(at, stream.connection, watch.messages, end));
             return;
         }
         let applied = member.applied;
@@ -193,12 +213,12 @@ impl EtcdCluster {
         let begun = WatchMessage { revision: applied, lineage, ..WatchMessage::default() };
         let begun_again = begun.clone();
         let messages = watch.messages.clone();
-        self.out.push(EtcdDelivery::of_message(at, stream.line, messages, Ok(begun)));
+        self.out.push(EtcdDelivery::of_message(at, stream.connection, messages, Ok(begun)));
         let compacted = self.model.compacted_revision();
         if query.from < compacted && query.from <= applied {
             let end = WatchEnd { compact_revision: compacted, reason: String::new() };
             let end = WatchMessage { end: Some(end), ..begun_again };
-            self.out.push(EtcdDelivery::of_message(at, stream.line, watch.messages, Ok(end)));
+            self.out.push(EtcdDelivery::of_message(at, stream.connection, watch.messages, Ok(end)));
             return;
         }
         member.watches.insert(stream, MemberWatch { next: query.from, ..watch });

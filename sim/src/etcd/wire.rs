@@ -9,11 +9,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::request::{EtcdRequest, EtcdResult};
 
-/// Names a watch stream: the line it belongs to, and its number there.
+/// Names a connection: the line it belongs to, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EtcdStreamId {
+pub struct EtcdConnectionId {
     /// The line: one life of one daemon.
     pub line: u32,
+    /// The number.
+    pub number: u32,
+}
+
+/// Names a watch stream: the connection it belongs to, and its number on that line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EtcdStreamId {
+    /// The connection.
+    pub connection: EtcdConnectionId,
     /// The number.
     pub stream: u32,
 }
@@ -23,8 +32,8 @@ pub struct EtcdStreamId {
 pub enum EtcdMessage {
     /// A request with one answer.
     Call {
-        /// The line it comes from.
-        line: u32,
+        /// The connection it comes by.
+        connection: EtcdConnectionId,
         /// The request.
         request: EtcdRequest,
         /// Where the answer is waited for. Whoever does not wait any more has dropped the other end.
@@ -49,16 +58,21 @@ pub enum EtcdMessage {
         /// Which.
         stream: EtcdStreamId,
     },
+    /// Ends a connection.
+    Close {
+        /// Which.
+        connection: EtcdConnectionId,
+    },
 }
 
 impl EtcdMessage {
-    /// The line it comes from.
-    pub fn line(&self) -> u32 {
+    /// The connection it comes by.
+    pub fn connection(&self) -> EtcdConnectionId {
         match self {
-            Self::Call { line, .. } => *line,
+            Self::Call { connection, .. } | Self::Close { connection } => *connection,
             Self::OpenWatch { stream, .. }
             | Self::RequestProgress { stream }
-            | Self::CloseWatch { stream } => stream.line,
+            | Self::CloseWatch { stream } => stream.connection,
         }
     }
 }
@@ -74,8 +88,8 @@ pub trait EtcdWire: Send + Sync + 'static {
 pub struct EtcdDelivery {
     /// The member it comes from.
     pub member: usize,
-    /// The line it goes to.
-    pub line: u32,
+    /// The connection it goes by.
+    pub connection: EtcdConnectionId,
     body: DeliveryForm,
 }
 
@@ -95,21 +109,21 @@ impl EtcdDelivery {
     /// The answer to a call.
     pub(super) fn of_answer(
         member: usize,
-        line: u32,
+        connection: EtcdConnectionId,
         reply: oneshot::Sender<EtcdResult>,
         answer: EtcdResult,
     ) -> Self {
-        Self { member, line, body: DeliveryForm::Answer { reply, answer } }
+        Self { member, connection, body: DeliveryForm::Answer { reply, answer } }
     }
 
     /// A message of a watch; an error is its last.
     pub(super) fn of_message(
         member: usize,
-        line: u32,
+        connection: EtcdConnectionId,
         messages: mpsc::UnboundedSender<Result<WatchMessage, EtcdError>>,
         message: Result<WatchMessage, EtcdError>,
     ) -> Self {
-        Self { member, line, body: DeliveryForm::Message { messages, message } }
+        Self { member, connection, body: DeliveryForm::Message { messages, message } }
     }
 
     /// Gives it to whoever waits for it, if anybody does.
@@ -134,6 +148,14 @@ impl EtcdDelivery {
             }
         };
         Self { body, ..self }
+    }
+
+    /// The answer, if it is one to a call.
+    pub fn answer(&self) -> Option<&EtcdResult> {
+        match &self.body {
+            DeliveryForm::Answer { answer, .. } => Some(answer),
+            DeliveryForm::Message { .. } => None,
+        }
     }
 
     /// True for the answer to a call, false for a message of a watch.

@@ -17,6 +17,11 @@ pub(crate) const LOOK_INTERVAL: Micros = Micros::from_secs(2);
 pub(crate) struct Lacks(BTreeMap<(&'static str, String), Micros>);
 
 impl Lacks {
+    /// True if nothing lacks.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Something has changed that any lack may come from.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
@@ -62,10 +67,15 @@ fn patience(word: &str) -> Micros {
 }
 
 /// Finds machines whose daemons say that the store is there when it cannot be, for longer than a question may take.
-pub(crate) fn check_health(machine: &str, cut_for: Micros, store_ok: bool) -> Findings {
-    /// A renewal each fifth of the time to live, its limit, and once more.
-    const NOTICED: Micros = Micros::from_secs(20);
-    if store_ok && cut_for > NOTICED {
+pub(crate) fn check_health(
+    machine: &str,
+    cut_for: Micros,
+    store_ok: bool,
+    ttl: Micros,
+) -> Findings {
+    // A renewal each fifth of the time to live, its limit, and once more.
+    let noticed = Micros::from_secs(16) + Micros(ttl.0 * 2 / 5);
+    if store_ok && cut_for > noticed {
         let text = format!("{machine} is cut off for {cut_for} and says that the store answers");
         return vec![("health-late", text)];
     }

@@ -18,6 +18,10 @@ pub(crate) fn check_single(
     if !["single", "keeper", "job"].iter().any(|kind| name.starts_with(kind)) {
         return Findings::new();
     }
+    // Where a backup was put back, what has moved since it was made has two homes until the machines have heard of it.
+    if facts.was_restored_within(crate::moment::Micros::from_secs(60)) {
+        return Findings::new();
+    }
     let helped = |other: &&String| {
         facts.machines.get(*other).is_some_and(|condition| condition.is_well || condition.has_left)
     };

@@ -42,6 +42,35 @@ pub(crate) enum Fault {
     StoreAway,
     /// The store takes no writes but removals.
     StoreFull,
+    /// A member of etcd is killed, and started again after a time.
+    MemberKilled(usize),
+    /// A member of etcd stands still.
+    MemberPaused(usize),
+    /// The member that leads is killed, and started again after a time.
+    LeaderKilled,
+    /// The member that leads stands still.
+    LeaderPaused,
+    /// The members elect another leader, without anything being wrong.
+    Election,
+    /// A member does not reach the others; daemons reach it.
+    MemberCut(usize),
+    /// A machine does not reach one member.
+    PairCut(usize, usize),
+    /// The members forget their history.
+    Compaction,
+    /// All members are stopped, and a backup is put back.
+    StoreRestored {
+        /// Its age.
+        age: Micros,
+        /// True if its revision is put ahead of what there was.
+        bump: bool,
+        /// True if the cluster calls itself as before.
+        keeps_id: bool,
+    },
+    /// The members are started on an empty directory, until a person finds the mistake.
+    StoreEmptied,
+    /// The members are those of another cluster, until a person finds the mistake.
+    StoreForeign,
     /// A machine's lease ends, whoever renews it.
     LeaseEnds(usize),
     /// A machine's daemon is killed, and started again after a time.
@@ -63,7 +92,7 @@ pub(crate) enum Fault {
 }
 
 /// The kinds, without what each is about.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 29] = [
     "cut",
     "cut-to-store",
     "cut-from-store",
@@ -73,6 +102,17 @@ const KINDS: [&str; 18] = [
     "store-paused",
     "store-away",
     "store-full",
+    "member-killed",
+    "member-paused",
+    "leader-killed",
+    "leader-paused",
+    "election",
+    "member-cut",
+    "pair-cut",
+    "compaction",
+    "store-restored",
+    "store-emptied",
+    "store-foreign",
     "lease-ends",
     "daemon-killed",
     "daemon-restarted",
@@ -83,6 +123,9 @@ const KINDS: [&str; 18] = [
     "unit-fails",
     "wall-jump",
 ];
+
+/// The kinds after which much is allowed that is forbidden otherwise: most runs are without them.
+const SELDOM: [&str; 3] = ["store-restored", "store-emptied", "store-foreign"];
 
 /// Ten years in seconds, the most by which a time of day jumps.
 const TEN_YEARS: u64 = 315_000_000;
@@ -100,6 +143,17 @@ impl Fault {
             Self::StorePaused => "store-paused",
             Self::StoreAway => "store-away",
             Self::StoreFull => "store-full",
+            Self::MemberKilled(_) => "member-killed",
+            Self::MemberPaused(_) => "member-paused",
+            Self::LeaderKilled => "leader-killed",
+            Self::LeaderPaused => "leader-paused",
+            Self::Election => "election",
+            Self::MemberCut(_) => "member-cut",
+            Self::PairCut(..) => "pair-cut",
+            Self::Compaction => "compaction",
+            Self::StoreRestored { .. } => "store-restored",
+            Self::StoreEmptied => "store-emptied",
+            Self::StoreForeign => "store-foreign",
             Self::LeaseEnds(_) => "lease-ends",
             Self::DaemonKilled(_) => "daemon-killed",
             Self::DaemonRestarted(_) => "daemon-restarted",
@@ -134,8 +188,12 @@ impl FaultMix {
     pub(crate) fn draw_from(chance: &Chance) -> Self {
         let mut urn = Vec::new();
         for kind in KINDS {
-            let weight =
-                if chance.happens_by_chance(400) { chance.pick_one(1, &[1, 2, 6]) } else { 0 };
+            let frequency = if SELDOM.contains(&kind) { 100 } else { 350 };
+            let weight = if chance.happens_by_chance(frequency) {
+                chance.pick_one(1, &[1, 2, 6])
+            } else {
+                0
+            };
             urn.extend(std::iter::repeat_n(kind, weight));
         }
         Self {
@@ -151,27 +209,29 @@ impl FaultMix {
         if self.urn.is_empty() {
             return faults;
         }
+        let pause = shape.stretch_pause(self.pause);
         // The cluster comes up first.
         let mut at = Micros::from_secs(15);
         loop {
             at += if chance.happens_by_chance(self.hasty_per_mille) {
                 chance.time_within(Micros::ZERO, Micros::from_millis(500))
             } else {
-                chance.time_within(Micros(self.pause.0 / 4), Micros(self.pause.0 * 2))
+                chance.time_within(Micros(pause.0 / 4), Micros(pause.0 * 2))
             };
             if at >= shape.calm_from {
                 return faults;
             }
             let kind = self.urn.get(chance.pick_index(self.urn.len())).copied().unwrap_or_default();
-            let (fault, lasts) = draw_fault(kind, chance, shape);
+            let (fault, lasts) = draw_fault(kind, at, chance, shape);
             let lasts = lasts.min(shape.calm_from - at);
             faults.push(PlannedFault { at, lasts, fault });
         }
     }
 }
 
-fn draw_fault(kind: &str, chance: &Chance, shape: &Shape) -> (Fault, Micros) {
+fn draw_fault(kind: &str, at: Micros, chance: &Chance, shape: &Shape) -> (Fault, Micros) {
     let machine = chance.pick_index(shape.machines);
+    let member = chance.pick_index(shape.members);
     let moments = chance.time_within(Micros::from_millis(10), Micros::from_secs(1));
     let seconds = chance.time_within(Micros::from_secs(1), Micros::from_secs(12));
     let long = chance.time_within(Micros::from_secs(10), Micros::from_secs(60));
@@ -187,6 +247,21 @@ fn draw_fault(kind: &str, chance: &Chance, shape: &Shape) -> (Fault, Micros) {
         "store-paused" => (Fault::StorePaused, lasts),
         "store-away" => (Fault::StoreAway, lasts),
         "store-full" => (Fault::StoreFull, lasts),
+        "member-killed" => (Fault::MemberKilled(member), lasts),
+        "member-paused" => (Fault::MemberPaused(member), lasts),
+        "leader-killed" => (Fault::LeaderKilled, lasts),
+        "leader-paused" => (Fault::LeaderPaused, lasts),
+        "election" => (Fault::Election, moments),
+        "member-cut" => (Fault::MemberCut(member), lasts),
+        "pair-cut" => (Fault::PairCut(machine, member), lasts),
+        "compaction" => (Fault::Compaction, Micros::ZERO),
+        "store-restored" => {
+            let age = chance.time_within(Micros::from_secs(1), Micros::from_secs(60)).min(at);
+            let (bump, keeps_id) = (number.is_multiple_of(2), number % 4 < 2);
+            (Fault::StoreRestored { age, bump, keeps_id }, lasts)
+        }
+        "store-emptied" => (Fault::StoreEmptied, lasts),
+        "store-foreign" => (Fault::StoreForeign, lasts),
         "lease-ends" => (Fault::LeaseEnds(machine), Micros::ZERO),
         "daemon-killed" => (Fault::DaemonKilled(machine), lasts.min(Micros::from_secs(20))),
         "daemon-restarted" => (Fault::DaemonRestarted(machine), moments),

@@ -4,9 +4,12 @@
 
 use std::fmt::Write as _;
 
+use muster_common::seed::Seed;
 use muster_common::unit::UnitName;
+use muster_store::Liveness;
 use serde::{Deserialize, Serialize};
 
+use crate::etcd::LineOptions;
 use crate::moment::Micros;
 use crate::seed::Chance;
 
@@ -19,6 +22,21 @@ pub(crate) struct Shape {
     pub(crate) ttl_seconds: u64,
     /// The longest time that a message takes when nothing is wrong.
     pub(crate) latency: Micros,
+    /// Members of etcd: on the first machines, or one beside them all.
+    #[serde(default = "one_member")]
+    pub(crate) members: usize,
+    /// True if a daemon asks the member on its own machine first.
+    #[serde(default)]
+    pub(crate) prefers_own_member: bool,
+    /// True for members of an old release.
+    #[serde(default)]
+    pub(crate) has_old_members: bool,
+    /// Millionths by which the clock of the members is too fast.
+    #[serde(default)]
+    pub(crate) members_drift: i64,
+    /// The age at which members forget their history, if they do.
+    #[serde(default)]
+    pub(crate) compacts_every: Option<Micros>,
     /// By machine: millionths by which its clock is too fast.
     pub(crate) drifts: Vec<i64>,
     /// Units.
@@ -72,10 +90,14 @@ impl UnitKind {
     }
 }
 
+/// The length of a run in which faults and users come as often as their mixes say.
+const SHORT_RUN: Micros = Micros::from_secs(500);
+
 impl Shape {
     /// A cluster by chance.
     pub(crate) fn draw_from(chance: &Chance) -> Self {
-        let machines = chance.pick_one(3, &[2, 3, 3, 4, 5]);
+        let machines = chance.pick_one(3, &[1, 2, 3, 3, 3, 4, 5, 7]);
+        let members = if machines >= 3 { chance.pick_one(3, &[3, 1]) } else { 1 };
         let drifts = (0..machines)
             .map(|_| if chance.happens_by_chance(500) { 0 } else { i64_within(chance, 2000) })
             .collect();
@@ -102,13 +124,19 @@ impl Shape {
         }
         Self {
             machines,
-            ttl_seconds: chance.pick_one(10, &[3, 5, 10]),
+            members,
+            prefers_own_member: chance.happens_by_chance(500),
+            has_old_members: chance.happens_by_chance(250),
+            members_drift: if chance.happens_by_chance(500) { 0 } else { i64_within(chance, 2000) },
+            compacts_every: chance
+                .pick_one(None, &[None, Some(Micros::from_secs(60)), Some(Micros::from_secs(300))]),
+            ttl_seconds: chance.pick_one(10, &[5, 5, 10, 10, 20, 60]),
             latency: Micros::from_millis(chance.pick_one(3, &[3, 20, 150])),
             drifts,
             units,
             slow_per_mille: chance.pick_one(0, &[50, 200]),
             failing_per_mille: chance.pick_one(0, &[0, 100]),
-            calm_from: chance.time_within(Micros::from_secs(120), Micros::from_secs(500)),
+            calm_from: draw_length(chance),
         }
     }
 
@@ -126,10 +154,37 @@ impl Shape {
         text
     }
 
+    /// A pause between two things that come from outside: longer in a long run, so that it is a quiet one.
+    pub(crate) fn stretch_pause(&self, pause: Micros) -> Micros {
+        Micros(pause.0 * (self.calm_from.0 / SHORT_RUN.0).max(1))
+    }
+
+    /// A line of a node to the members: those it knows, in the order in which it tries them.
+    pub(crate) fn line_options(&self, line: u32, node: usize, seed: Seed) -> LineOptions {
+        let first = if self.prefers_own_member { node } else { 0 };
+        let members = (0..self.members).map(|at| (first + at) % self.members).collect();
+        let seed = seed.for_purpose(&format!("line {line}"));
+        LineOptions { line, members, liveness: Liveness::default(), seed }
+    }
+
     /// The name of a machine.
     pub(crate) fn machine_name(machine: usize) -> String {
         format!("m{machine}")
     }
+}
+
+/// Most runs are short and wild. Some are long, for what comes of many days is seldom, and of some hours less so.
+fn draw_length(chance: &Chance) -> Micros {
+    let (shortest, longest) = match chance.number_below(20) {
+        0 => (3_600, 14_400),
+        1..=3 => (500, 3_600),
+        _ => (120, 500),
+    };
+    chance.time_within(Micros::from_secs(shortest), Micros::from_secs(longest))
+}
+
+const fn one_member() -> usize {
+    1
 }
 
 fn i64_within(chance: &Chance, most: i64) -> i64 {

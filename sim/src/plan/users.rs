@@ -85,13 +85,14 @@ impl UserMix {
     /// The requests of a run. At first every unit is launched.
     pub(crate) fn draw_requests(&self, chance: &Chance, shape: &Shape) -> Vec<PlannedRequest> {
         let mut requests = Vec::new();
+        let pause = shape.stretch_pause(self.pause);
         let mut at = Micros::from_secs(3);
         for unit in 0..shape.units.len() {
             requests.push(PlannedRequest { at, request: UserRequest::Launch { unit, version: 0 } });
             at += chance.time_within(Micros::ZERO, Micros::from_millis(400));
         }
         loop {
-            at += chance.time_within(Micros(self.pause.0 / 4), Micros(self.pause.0 * 2));
+            at += chance.time_within(Micros(pause.0 / 4), Micros(pause.0 * 2));
             if at >= shape.calm_from {
                 break;
             }

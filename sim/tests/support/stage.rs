@@ -113,7 +113,7 @@ impl Stage {
 
     fn carry_deliveries(&mut self, deliveries: Vec<EtcdDelivery>) {
         for delivery in deliveries {
-            let node = usize::try_from(delivery.line).unwrap();
+            let node = usize::try_from(delivery.connection.line).unwrap();
             if !self.losses.contains(&(node, delivery.member, Loss::Answers)) {
                 self.push(Event::ToNode(delivery));
             }
