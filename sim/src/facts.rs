@@ -226,6 +226,12 @@ impl Facts {
         self.places.get(&(machine.to_owned(), unit.clone())).map_or(&[], Vec::as_slice)
     }
 
+    /// True if a unit was placed on a machine before its placement there was written last.
+    pub(crate) fn was_placed_before(&self, machine: &str, unit: &UnitName) -> bool {
+        let history = self.place_history(machine, unit);
+        history.iter().rev().nth(1).is_some_and(|(_, place)| place.is_some())
+    }
+
     /// The placement that has been as it is for longer than anybody on the machine may not have heard of it.
     pub(crate) fn stable_place(&self, machine: &str, unit: &UnitName) -> Option<&WantedUnit> {
         /// Longer than messages are late, and than daemons wait before they ask again.

@@ -56,8 +56,8 @@ impl StoreState {
 impl World {
     /// A backup is made for the fault that will put it back.
     pub(crate) fn make_backup(&mut self, fault: usize) {
-        // A backup of what is not ours is not one.
-        if !self.store.is_foreign() {
+        // A backup of what is not ours is not one, and one of before there was a cluster is not known again.
+        if !self.store.is_foreign() && self.facts.find_record("cluster").is_some() {
             self.store.backups.insert(fault, self.etcd.take_snapshot());
             self.trace.note_event(self.now, format_args!("a backup is made"));
         }

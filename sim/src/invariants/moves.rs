@@ -28,7 +28,14 @@ pub(crate) fn check_moves(facts: &Facts, changes: &[KeyChange], ttl: Micros) -> 
         };
         // Those that conflict with others may have to make room for them.
         let may_yield = unit.as_str().starts_with("spread@");
-        if !put.contains(&unit) || facts.wanted_unit(&unit).is_none() || may_yield {
+        // A move that came to nothing is taken back: the unit stays where it was placed all the time.
+        let was_elsewhere = changes.iter().any(|change| {
+            let home = change.key().strip_prefix(PREFIX).and_then(parse_place);
+            let of_it = home.filter(|(other, of)| *other != machine && *of == unit);
+            of_it.is_some_and(|(other, _)| facts.was_placed_before(other, &unit))
+        });
+        if !put.contains(&unit) || facts.wanted_unit(&unit).is_none() || may_yield || was_elsewhere
+        {
             continue;
         }
         if let Some((word, why)) = find_fault(facts, machine, ttl) {
