@@ -69,6 +69,8 @@ pub(crate) struct Condition {
     pub(crate) silent_since: Option<Micros>,
     /// The moment at which its lease was ended by force last.
     pub(crate) set_back: Option<Micros>,
+    /// Its registration has ended, and rightly so or not; `None` while there is one.
+    pub(crate) lost_rightly: Option<bool>,
     /// The moment at which it went off last.
     pub(crate) went_off: Micros,
     /// Since when its line has been cut both ways while its daemon ran.
@@ -251,6 +253,11 @@ impl Facts {
     pub(crate) fn is_calm_for(&self, time: Micros) -> bool {
         let well = |condition: &Condition| condition.is_well && condition.since + time <= self.now;
         self.store_sound_for(time) && self.machines.values().all(well) && !self.any_cordon()
+    }
+
+    /// A machine's registration has come, or has ended: rightly so, or not.
+    pub(crate) fn note_registration(&mut self, machine: &str, lost_rightly: Option<bool>) {
+        self.machines.entry(machine.to_owned()).or_default().lost_rightly = lost_rightly;
     }
 
     /// True if the store has been sound for a time.

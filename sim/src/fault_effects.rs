@@ -221,11 +221,13 @@ impl World {
             let well = machine.daemon_runs()
                 && !machine.power.goes_down()
                 && self.network.is_sound(number)
-                && (leader.is_none() || to_store && from_store);
+                && to_store
+                && from_store;
             let name = machine.machine_name();
             self.facts.set_condition(&name, well);
-            let silent = !machine.daemon_runs() || !to_store;
-            let cut = !to_store && !from_store && machine.daemon_runs();
+            let silent = !machine.daemon_runs() || !to_store || leader.is_none();
+            let no_way = leader.is_none() || !to_store && !from_store;
+            let cut = no_way && machine.daemon_runs();
             self.facts.set_silence(&name, silent, cut);
         }
         let is_there = leader.is_some() && !self.store.is_foreign();
@@ -245,12 +247,13 @@ impl World {
         }
     }
 
-    /// True for each way in which a machine reaches a member that has the leader behind it, and is reached by it.
+    /// True for each way in which a machine reaches a member that has the leader behind it, and is reached by it. Where nobody leads any member
+    /// does: that there is no leader is no fault of the machine.
     fn find_way_to_store(&self, machine: usize) -> (bool, bool) {
-        let Some(leader) = self.etcd.find_leader() else { return (false, false) };
+        let leader = self.etcd.find_leader();
         let (mut to_store, mut from_store) = (false, false);
         for member in 0..self.plan.shape.members {
-            if self.etcd.are_members_connected(member, leader) {
+            if leader.is_none_or(|leader| self.etcd.are_members_connected(member, leader)) {
                 let host = self.host_of_member(member);
                 to_store |= self.network.is_open(machine, host);
                 from_store |= self.network.is_open(host, machine);

@@ -31,6 +31,9 @@ use crate::trace::Trace;
 use crate::user_requests::SimulatedUsers;
 use crate::wire::Outgoing;
 
+/// The keys of registrations.
+const MACHINES: &str = "/muster/v1/machine/";
+
 /// The world.
 pub(crate) struct World {
     pub(crate) plan: Arc<Plan>,
@@ -169,6 +172,12 @@ impl World {
     pub(crate) fn note_changes(&mut self, revision: u64, changes: &[KeyChange]) {
         self.facts.now = self.now;
         self.facts.apply_changes(changes);
+        for change in changes {
+            let Some(machine) = change.key().strip_prefix(MACHINES) else { continue };
+            let lost = matches!(change, KeyChange::Delete { .. });
+            let rightly = lost.then(|| moves::is_loss_right(&self.facts, machine, self.ttl));
+            self.facts.note_registration(machine, rightly);
+        }
         let keys: Vec<&str> = changes.iter().map(KeyChange::key).collect();
         self.trace.note_event(self.now, format_args!("revision {revision}: {}", keys.join(" ")));
         self.report_violations(places::check_places(&self.facts, changes));

@@ -45,17 +45,39 @@ pub(crate) fn check_moves(facts: &Facts, changes: &[KeyChange], ttl: Micros) -> 
     found
 }
 
+/// True if the registration of a machine that has ended just now was to end: it had been away for long enough, while the store was there.
+pub(crate) fn is_loss_right(facts: &Facts, machine: &str, ttl: Micros) -> bool {
+    find_fault(facts, machine, ttl).is_none()
+}
+
+/// True if half of the machines are gone or not well, some of these among them.
+fn are_half_gone(facts: &Facts, machines: &BTreeSet<String>) -> bool {
+    let is_gone = |machine: &String| {
+        let registered = facts.find_record(&format!("machine/{machine}")).is_some();
+        !registered || facts.machines.get(machine).is_some_and(|condition| !condition.is_well)
+    };
+    let gone = machines.iter().filter(|machine| is_gone(machine)).count();
+    gone >= 2 && gone * 2 >= facts.machines.len()
+}
+
 fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str, String)> {
     if facts.was_cordoned(machine) || facts.machines.get(machine)?.has_left {
         return None;
     }
     let together = facts.cut_together.iter().find(|(machines, from, to)| {
-        machines.contains(machine) && facts.now >= *from && facts.now < *to + ttl
+        machines.contains(machine)
+            && facts.now >= *from
+            && facts.now < *to + ttl
+            && are_half_gone(facts, machines)
     });
     if let Some((machines, _, _)) = together {
         return Some(("moved-in-mass", format!("which was cut off with {machines:?}")));
     }
     let condition = facts.machines.get(machine)?;
+    // It was lost as it should be, and has not been registered since: its units may move whenever somebody finds the time.
+    if condition.lost_rightly == Some(true) {
+        return None;
+    }
     // A lease that was ended by force is as lost as another, and its machine as well as before.
     if condition.set_back.is_some_and(|at| at + ttl + RETURN > facts.now) {
         return None;
