@@ -105,12 +105,12 @@ impl UserMix {
                 requests.push(PlannedRequest { at, request: again });
             }
         }
-        // In the end every machine may take units, so that all that is wanted can run.
+        // In the end every machine may take units, so that all that is wanted can run. The store may have come back just now.
+        let at = shape.calm_from + Micros::from_secs(15);
         for machine in 0..shape.machines {
-            let request = UserRequest::Uncordon { machine };
-            requests.push(PlannedRequest { at: shape.calm_from, request });
+            requests.push(PlannedRequest { at, request: UserRequest::Uncordon { machine } });
         }
-        requests.push(PlannedRequest { at: shape.calm_from, request: UserRequest::Unfreeze });
+        requests.push(PlannedRequest { at, request: UserRequest::Unfreeze });
         requests
     }
 
