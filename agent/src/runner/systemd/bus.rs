@@ -44,6 +44,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(250);
 /// dbus-daemon allows a connection 128 unanswered calls on the system bus; a few remain for everything else.
 const CALLS_AT_ONCE: usize = 96;
+/// Units of which a listing is asked for by their names. systemd compares each with all it has loaded, which for more costs it as much
+/// as to list them all.
+const NAMED_AT_MOST: usize = 16;
 /// The time that systemd may be off the bus before that is said: executing itself anew takes it a second at most.
 const ABSENCE: Duration = Duration::from_secs(5);
 
@@ -232,8 +235,16 @@ impl SystemdManager for Bus {
         &self,
         units: &BTreeSet<UnitName>,
     ) -> Result<BTreeMap<UnitName, ListedUnit>, RunnerError> {
-        // One listing of what is loaded. A query by name would load each unit it does not know, for nothing.
-        let reply = self.call_for_message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?;
+        // One listing of what is loaded. A query by name (`ListUnitsByNames`) would load each unit it does not know, for nothing.
+        let reply = if units.len() > NAMED_AT_MOST {
+            self.call_for_message(MANAGER_PATH, MANAGER, "ListUnits", &()).await?
+        } else {
+            // No name of a unit has a letter that means something in a pattern: a backslash is one like others to systemd.
+            let states: [&str; 0] = [];
+            let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+            let body = (&states[..], names);
+            self.call_for_message(MANAGER_PATH, MANAGER, "ListUnitsByPatterns", &body).await?
+        };
         let body = reply.body();
         let listed: Vec<UnitEntry<'_>> =
             body.deserialize().map_err(|error| lost_error("ListUnits", &error))?;

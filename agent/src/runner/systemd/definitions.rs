@@ -5,7 +5,8 @@
 //! and removals leaves a mark here, which goes only once systemd has nothing older in memory.
 //!
 //! Owns the marks, and the reloads that they lead to: at once where somebody waits for it, else within a moment. It asks for one only
-//! where systemd says `NeedDaemonReload`, and once for all marks.
+//! where systemd says `NeedDaemonReload`, and once for all marks. What is not in systemd's memory at all is found out for all marks
+//! at once: of a thousand new units hardly one is, and a question to each would have systemd load it and forget it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -30,22 +31,37 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Definitions {
     manager: Arc<dyn SystemdManager>,
     marks: Mutex<Marks>,
+    /// Held by the one who looks what is in memory, so that others find it done.
+    listing: tokio::sync::Mutex<()>,
     /// Held by the one who reloads, so that others find it done.
     reload: tokio::sync::Mutex<()>,
     marked: Notify,
 }
 
-/// Each unit with the number of its last mark, so that one that is set meanwhile stays.
+/// Each unit with its last mark.
 #[derive(Debug, Default)]
 struct Marks {
-    units: BTreeMap<UnitName, u64>,
+    units: BTreeMap<UnitName, Mark>,
     last: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// Counts marks, so that one that is set while something is looked at stays.
+    number: u64,
+    /// The unit was seen in systemd's memory since.
+    loaded: bool,
 }
 
 impl Definitions {
     pub(super) fn new(manager: Arc<dyn SystemdManager>) -> Self {
-        let (marks, reload) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Self { manager, marks, reload, marked: Notify::new() }
+        Self {
+            manager,
+            marks: Mutex::default(),
+            listing: tokio::sync::Mutex::default(),
+            reload: tokio::sync::Mutex::default(),
+            marked: Notify::new(),
+        }
     }
 
     /// The files of these units have changed, or may have. To be called before a file goes and after one has come.
@@ -54,14 +70,15 @@ impl Definitions {
         for unit in units {
             marks.last += 1;
             let number = marks.last;
-            marks.units.insert(unit.clone(), number);
+            marks.units.insert(unit.clone(), Mark { number, loaded: false });
             self.marked.notify_one();
         }
     }
 
     /// Returns once systemd has nothing older of this unit in memory than what lies in its place.
     pub(super) async fn refresh_unit(&self, unit: &UnitName) -> Result<(), RunnerError> {
-        // Asked by all at once: of a thousand new units hardly one is in memory.
+        self.find_loaded(unit).await?;
+        // Those that are in memory are asked all at once.
         if !self.is_marked(unit) || !self.is_outdated(unit).await? {
             return Ok(());
         }
@@ -87,18 +104,47 @@ impl Definitions {
             return Ok(());
         }
         let _one = self.reload.lock().await;
-        let marked: BTreeSet<UnitName> = lock(&self.marks).units.keys().cloned().collect();
-        if marked.is_empty() {
-            return Ok(());
-        }
-        // What is not loaded is read when it is next named.
-        let before = lock(&self.marks).last;
-        let loaded = self.manager.list_units(&marked).await?;
-        self.clear_marks(before, |unit| marked.contains(unit) && !loaded.contains_key(unit));
-        for unit in loaded.keys() {
+        self.find_all_loaded().await?;
+        let left: Vec<UnitName> = lock(&self.marks).units.keys().cloned().collect();
+        for unit in &left {
             if self.is_outdated(unit).await? {
                 return self.reload_units().await;
             }
+        }
+        Ok(())
+    }
+
+    /// Finds out whether a marked unit is in systemd's memory, unless that is known.
+    async fn find_loaded(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        let is_unknown = || lock(&self.marks).units.get(unit).is_some_and(|mark| !mark.loaded);
+        if !is_unknown() {
+            return Ok(());
+        }
+        let _one = self.listing.lock().await;
+        // Whoever held the lock before may have looked for us.
+        if is_unknown() { self.list_marked().await } else { Ok(()) }
+    }
+
+    async fn find_all_loaded(&self) -> Result<(), RunnerError> {
+        let _one = self.listing.lock().await;
+        self.list_marked().await
+    }
+
+    /// Finds out which of the marked units are in systemd's memory. The marks of the others go: what is not loaded is read when it is
+    /// next named.
+    async fn list_marked(&self) -> Result<(), RunnerError> {
+        let (before, unknown) = {
+            let marks = lock(&self.marks);
+            let unknown = marks.units.iter().filter(|(_, mark)| !mark.loaded);
+            (marks.last, unknown.map(|(unit, _)| unit.clone()).collect::<BTreeSet<_>>())
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let loaded = self.manager.list_units(&unknown).await?;
+        self.clear_marks(before, |unit| unknown.contains(unit) && !loaded.contains_key(unit));
+        for (unit, mark) in &mut lock(&self.marks).units {
+            mark.loaded |= mark.number <= before && loaded.contains_key(unit);
         }
         Ok(())
     }
@@ -133,6 +179,10 @@ impl Definitions {
 
     /// Clears marks that were there before something was looked at.
     fn clear_marks(&self, before: u64, is_fresh: impl Fn(&UnitName) -> bool) {
-        lock(&self.marks).units.retain(|unit, number| *number > before || !is_fresh(unit));
+        lock(&self.marks).units.retain(|unit, mark| mark.number > before || !is_fresh(unit));
     }
 }
+
+#[cfg(test)]
+#[path = "definitions_tests.rs"]
+mod tests;
