@@ -440,6 +440,27 @@ fn a_deposed_leader_acknowledges_keepalives_in_old_releases_only() {
 }
 
 #[test]
+fn a_slow_member_is_given_up_by_leases_that_have_no_time_to_wait_for_it() {
+    for (ttl, waits) in [(10 * SECOND, true), (2 * SECOND, false)] {
+        let mut stage = Stage::new(3, 1, EtcdRelease::Current);
+        while stage.cluster.find_leader() == Some(0) {
+            stage.happens(|cluster, now| cluster.begin_election(now, SECOND));
+            stage.run_for(2 * SECOND);
+        }
+        let lease = lease_with(&mut stage, "/a", ttl);
+        stage.ask(0, move |store| async move { store.keep_alive(lease.id).await }).1.unwrap();
+        stage.happens(|cluster, now| cluster.pause_member(now, 0));
+        let asked = stage.begin(0, move |store| async move { store.keep_alive(lease.id).await });
+        stage.run_for(Duration::from_millis(700));
+        assert_eq!(asked.lock().unwrap().is_none(), waits, "a lease of {ttl:?}");
+        stage.happens(|cluster, now| cluster.resume_member(now, 0));
+        stage.run_for(Duration::from_millis(200));
+        let answer = asked.lock().unwrap().take();
+        assert!(matches!(answer, Some((_, Ok(_)))), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_grant_whose_answer_is_lost_leaves_a_lease_that_ends_by_itself() {
     let mut stage = Stage::new(3, 1, EtcdRelease::Current);
     write(&mut stage, "/warm").unwrap();

@@ -30,7 +30,7 @@ pub struct EtcdOptions {
 pub struct Liveness {
     /// The time one call may take.
     pub call: Duration,
-    /// The time one keepalive of a lease may take.
+    /// The time one keepalive of a lease may take at the least; of a longer lease it is in proportion, up to that of a call.
     pub keep_alive: Duration,
     /// The time a watch may be silent before it is asked for a sign of life.
     pub silence: Duration,

@@ -1,7 +1,7 @@
 //! Leases. Keepalives go over a stream that is kept per lease and thrown away with its first failure.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_common::seed::{RandomSequence, Seed};
@@ -10,12 +10,25 @@ use muster_runtime::timeout;
 use super::connection::Connection;
 use super::error::EtcdError;
 use super::protocol::KeepAliveStream;
+use crate::options::Liveness;
 use crate::store::{Lease, LeaseId, StoreError, TimeLeft};
 
-/// The keepalive streams that are open, and the ids of leases to come.
+/// The part of a lease that one keepalive may take. It is asked for when two thirds of the lease are left, and three endpoints have had
+/// their turn before those are over; a lease of two seconds, the shortest there is, comes to [`Liveness::keep_alive`]. Of a longer
+/// one nothing is gained by less haste in a store that is only slow: whoever gives an answer up gives up the connection with all that
+/// it carries, and when a thousand machines do, the store is busy with their coming back instead of their leases, for good.
+const KEEP_ALIVE_SHARE: u32 = 5;
+
+/// The leases that are kept, and the ids of those to come.
 pub(super) struct Leases {
     ids: RandomSequence,
-    streams: Mutex<BTreeMap<LeaseId, Box<dyn KeepAliveStream>>>,
+    kept: Mutex<BTreeMap<LeaseId, KeptLease>>,
+}
+
+/// A lease whose length is known, and the stream of its keepalives while nobody waits on it.
+struct KeptLease {
+    ttl: Duration,
+    stream: Option<Box<dyn KeepAliveStream>>,
 }
 
 impl std::fmt::Debug for Leases {
@@ -27,15 +40,33 @@ impl std::fmt::Debug for Leases {
 impl Leases {
     /// No lease yet. The ids of those to come follow from the seed.
     pub(super) fn with_seed(seed: Seed) -> Self {
-        Self { ids: seed.for_purpose("lease ids").random_sequence(), streams: Mutex::default() }
+        Self { ids: seed.for_purpose("lease ids").random_sequence(), kept: Mutex::default() }
     }
 
-    fn take_stream(&self, lease: LeaseId) -> Option<Box<dyn KeepAliveStream>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&lease)
+    fn lock_kept(&self) -> MutexGuard<'_, BTreeMap<LeaseId, KeptLease>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put_stream(&self, lease: LeaseId, stream: Box<dyn KeepAliveStream>) {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(lease, stream);
+    /// A lease's stream, and the time that a keepalive over it may take.
+    fn take_stream(
+        &self,
+        lease: LeaseId,
+        liveness: &Liveness,
+    ) -> (Option<Box<dyn KeepAliveStream>>, Duration) {
+        let least = liveness.keep_alive;
+        let mut kept = self.lock_kept();
+        // That of a lease of unknown length may be a short one's.
+        let Some(kept) = kept.get_mut(&lease) else { return (None, least) };
+        let share = (kept.ttl / KEEP_ALIVE_SHARE).min(liveness.call).max(least);
+        (kept.stream.take(), share)
+    }
+
+    fn keep_lease(&self, lease: Lease, stream: Option<Box<dyn KeepAliveStream>>) {
+        self.lock_kept().insert(lease.id, KeptLease { ttl: lease.ttl, stream });
+    }
+
+    fn forget_lease(&self, lease: LeaseId) {
+        self.lock_kept().remove(&lease);
     }
 
     /// Grants a lease. One whose grant was not answered ends by itself.
@@ -57,7 +88,9 @@ impl Leases {
             })
             .await
             .map_err(|error| error.into_store_error("grant of a lease", None))?;
-        Ok(Lease { id, ttl: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)) })
+        let lease = Lease { id, ttl: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)) };
+        self.keep_lease(lease, None);
+        Ok(lease)
     }
 
     /// Prolongs a lease. Only an answer with time left counts: a stream accepts what it never delivers.
@@ -66,10 +99,10 @@ impl Leases {
         connection: &Connection,
         lease: LeaseId,
     ) -> Result<Lease, StoreError> {
-        let deadline = connection.liveness.keep_alive;
+        let (stream, deadline) = self.take_stream(lease, &connection.liveness);
         // The stream is ours while we wait on it. If we are given up on, it goes with us, and so does an answer that
         // would otherwise be taken for that to a later question.
-        if let Some(mut stream) = self.take_stream(lease) {
+        if let Some(mut stream) = stream {
             match timeout(deadline, stream.keep_alive()).await {
                 Ok(Ok(seconds)) => return self.accept_answer(lease, seconds, Some(stream)),
                 Ok(Err(error)) => tracing::debug!(%error, "a keepalive stream ended"),
@@ -102,12 +135,14 @@ impl Leases {
     ) -> Result<Lease, StoreError> {
         match u64::try_from(seconds) {
             Ok(seconds) if seconds > 0 => {
-                if let Some(stream) = stream {
-                    self.put_stream(lease, stream);
-                }
-                Ok(Lease { id: lease, ttl: Duration::from_secs(seconds) })
+                let lease = Lease { id: lease, ttl: Duration::from_secs(seconds) };
+                self.keep_lease(lease, stream);
+                Ok(lease)
             }
-            _ => Err(StoreError::LeaseGone { lease }),
+            _ => {
+                self.forget_lease(lease);
+                Err(StoreError::LeaseGone { lease })
+            }
         }
     }
 
@@ -117,7 +152,7 @@ impl Leases {
         connection: &Connection,
         lease: LeaseId,
     ) -> Result<(), StoreError> {
-        drop(self.take_stream(lease));
+        self.forget_lease(lease);
         let revoked = connection
             .call_repeatedly(|member| async move { member.revoke_lease(lease).await })
             .await;
