@@ -79,7 +79,10 @@ pub(crate) async fn run_agents(endpoints: Vec<String>, ttl: Duration) {
             let (runner, events) = ScriptedRunner::on_host(&host.host);
             let power = Arc::clone(&host.host) as Arc<dyn HostPower>;
             let disk = Arc::new(host.disk.clone());
-            let endpoints = endpoints.clone();
+            // Each machine begins with another member: the first one in everybody's list would carry them all.
+            let mut endpoints = endpoints.clone();
+            let first = number % endpoints.len();
+            endpoints.rotate_left(first);
             let health = Health::new();
             let own = health.clone();
             let daemon = tokio::spawn(async move {

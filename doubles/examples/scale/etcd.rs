@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use crate::orphans;
@@ -23,7 +23,7 @@ impl EtcdCluster {
         let cluster = cluster.join(",");
         let members = (0..).zip(&ports).map(|(n, (client, peer))| {
             let (client, peer, name) = (url(client), url(peer), format!("m{n}"));
-            Command::new("etcd")
+            orphans::bound_command("etcd")
                 .args(["--name", &name, "--log-level", "error"])
                 .args(["--logger", "zap"])
                 .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])

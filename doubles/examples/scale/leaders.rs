@@ -1,10 +1,12 @@
 //! Daemons that may lead and take no units, as processes of their own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use crate::measure::Scale;
 use crate::orphans;
+use crate::usage::Usage;
 use muster_client::{Client, Endpoint, Limits};
 
 /// The daemons. They end with this.
@@ -13,6 +15,8 @@ pub(crate) struct Leaders {
     sockets: Vec<PathBuf>,
 }
 
+/// Daemons that may lead.
+pub(crate) const LEADERS: usize = 3;
 /// Requests of a thousand units at a time are answered once they are written.
 const ANSWER: Duration = Duration::from_secs(300);
 /// Their answers have a few hundred bytes a unit.
@@ -20,31 +24,30 @@ const BODY: usize = 64 << 20;
 
 impl Leaders {
     pub(crate) fn start(
-        musterd: &Path,
-        count: usize,
+        scale: &Scale,
+        prefix: &str,
         endpoints: &[String],
-        ttl: Duration,
         directory: &Path,
     ) -> Self {
         let (mut processes, mut sockets) = (Vec::new(), Vec::new());
-        for n in 0..count {
+        for n in 0..LEADERS {
             let own = directory.join(format!("leader{n}"));
             std::fs::create_dir_all(own.join("state")).unwrap();
             let socket = own.join("muster.sock");
             let config = own.join("muster.toml");
             let text = format!(
-                "machine_id = \"leader{n}\"\naddress = \"127.0.0.1\"\nroles = [\"engine\"]\nttl = \"{}s\"\n\
+                "machine_id = \"leader{n}\"\nprefix = \"{prefix}\"\naddress = \"127.0.0.1\"\nroles = [\"engine\"]\nttl = \"{}s\"\n\
                  state_dir = \"{}\"\n[http]\nsocket = \"{}\"\n[etcd]\nendpoints = {endpoints:?}\n",
-                ttl.as_secs(),
+                scale.ttl.as_secs(),
                 own.join("state").display(),
                 socket.display(),
             );
             std::fs::write(&config, text).unwrap();
             // Its own /run: several daemons on a machine would share what they remember of their leases there.
             let script = "mount -t tmpfs tmpfs /run && exec \"$0\" --config \"$1\"";
-            let process = Command::new("unshare")
+            let process = orphans::bound_command("unshare")
                 .args(["--mount", "--propagation", "private", "sh", "-c", script])
-                .arg(musterd)
+                .arg(&scale.musterd)
                 .arg(&config)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -68,10 +71,17 @@ impl Leaders {
         Client::new([endpoint.into()], limits)
     }
 
-    /// The process of the daemon with this machine id.
-    pub(crate) fn process_of(&self, id: &str) -> u32 {
-        let n: usize = id.strip_prefix("leader").unwrap().parse().unwrap();
-        self.processes.get(n).unwrap().id()
+    /// What the one that leads uses, and what the others do.
+    pub(crate) fn usage(&self, leader: Option<&str>) -> Usage {
+        let leads = |n: usize| leader == Some(format!("leader{n}").as_str());
+        let ids = |leading: bool| -> Vec<u32> {
+            let chosen = self.processes.iter().enumerate().filter(|(n, _)| leads(*n) == leading);
+            chosen.map(|(_, process)| process.id()).collect()
+        };
+        let mut usage = Usage::default();
+        usage.add("the leader", &ids(true));
+        usage.add("the two who would follow it, of whom one may be asked", &ids(false));
+        usage
     }
 }
 

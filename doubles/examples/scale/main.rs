@@ -4,7 +4,8 @@
 //!
 //! Real are etcd's three members, the daemons that may lead, and everything an agent does with the store: its registration, its
 //! watches, its converge loop, its states. The hosts are not: a unit is a line in memory, and so is the disk. All agents are one
-//! process, so that what the leader and etcd need can be told apart from what they need.
+//! process, so that what the leader and etcd need can be told apart from what they need; and the leader is measured without any agents
+//! first. Both say what belongs to this one machine, on which everything shares the processors, and what to Muster.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,12 +15,16 @@
 )]
 
 mod agents;
+mod alone;
 mod etcd;
 mod figures;
+mod launch;
 mod leaders;
 mod measure;
 mod orphans;
 mod placements;
+mod storms;
+mod usage;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,7 +87,9 @@ async fn main() {
                 ttl,
                 repetitions: if arguments.quick { 1 } else { 3 },
             };
+            orphans::end_with_a_signal();
             measure::measure_all(&scale).await;
+            orphans::end_all();
         }
     }
 }

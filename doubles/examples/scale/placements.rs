@@ -13,8 +13,6 @@ use crate::figures::say;
 /// When nothing has changed for so long, it is said how things stand.
 const PROGRESS: Duration = Duration::from_secs(10);
 
-const PREFIX: &str = "/muster/v1/";
-
 /// Keys below the prefix, without their values.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
@@ -26,6 +24,8 @@ pub(crate) struct Keys {
     pub(crate) states: BTreeSet<String>,
     /// The leader's record.
     pub(crate) leader: String,
+    /// How many units each machine has.
+    units: BTreeMap<String, usize>,
 }
 
 /// A follower of the store. It ends with its runtime.
@@ -36,8 +36,8 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    pub(crate) fn follow(store: &Arc<dyn Store>) -> Self {
-        let mut watch = store.watch(Range::Prefix(PREFIX.to_owned()));
+    pub(crate) fn follow(store: &Arc<dyn Store>, prefix: &'static str) -> Self {
+        let mut watch = store.watch(Range::Prefix(prefix.to_owned()));
         let keys = Arc::new(Mutex::new(Keys::default()));
         let (sender, changed) = watch::channel(0);
         let followed = Self { keys: Arc::clone(&keys), changed };
@@ -48,14 +48,14 @@ impl Followed {
                     WatchEvent::Reset(listing) => {
                         *keys = Keys::default();
                         for entry in &listing.entries {
-                            keys.put(&entry.key, &entry.value);
+                            keys.put(&entry.key, &entry.value, prefix);
                         }
                     }
                     WatchEvent::Changes { changes, .. } => {
                         for change in &changes {
                             match change {
-                                KeyChange::Put(entry) => keys.put(&entry.key, &entry.value),
-                                KeyChange::Delete { key } => keys.delete(key),
+                                KeyChange::Put(entry) => keys.put(&entry.key, &entry.value, prefix),
+                                KeyChange::Delete { key } => keys.delete(key, prefix),
                             }
                         }
                     }
@@ -94,18 +94,21 @@ impl Followed {
 
 impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { places, machines, states, leader } = self;
+        let Self { places, machines, states, leader, units: _ } = self;
         let (places, machines, states) = (places.len(), machines.len(), states.len());
         write!(f, "{machines} machines, {places} units placed, {states} states; leader {leader}")
     }
 }
 
 impl Keys {
-    fn put(&mut self, key: &str, value: &[u8]) {
-        let Some(rest) = key.strip_prefix(PREFIX) else { return };
+    fn put(&mut self, key: &str, value: &[u8], prefix: &str) {
+        let Some(rest) = key.strip_prefix(prefix) else { return };
         match rest.split('/').collect::<Vec<_>>()[..] {
             ["place", machine, unit] => {
-                self.places.entry(unit.to_owned()).or_default().insert(machine.to_owned());
+                let machines = self.places.entry(unit.to_owned()).or_default();
+                if machines.insert(machine.to_owned()) {
+                    *self.units.entry(machine.to_owned()).or_default() += 1;
+                }
             }
             ["machine", id] => {
                 self.machines.insert(id.to_owned());
@@ -118,12 +121,16 @@ impl Keys {
         }
     }
 
-    fn delete(&mut self, key: &str) {
-        let Some(rest) = key.strip_prefix(PREFIX) else { return };
+    fn delete(&mut self, key: &str, prefix: &str) {
+        let Some(rest) = key.strip_prefix(prefix) else { return };
         match rest.split('/').collect::<Vec<_>>()[..] {
             ["place", machine, unit] => {
                 if let Some(machines) = self.places.get_mut(unit) {
-                    machines.remove(machine);
+                    if machines.remove(machine)
+                        && let Some(units) = self.units.get_mut(machine)
+                    {
+                        *units -= 1;
+                    }
                     if machines.is_empty() {
                         self.places.remove(unit);
                     }
@@ -138,6 +145,11 @@ impl Keys {
             ["leader"] => self.leader.clear(),
             _ => {}
         }
+    }
+
+    /// True if any unit is placed on a machine.
+    pub(crate) fn has_units(&self, machine: &str) -> bool {
+        self.units.get(machine).is_some_and(|units| *units > 0)
     }
 
     /// True if units of lost machines are held where they are.
