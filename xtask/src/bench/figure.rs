@@ -50,6 +50,8 @@ impl Spread {
 pub(crate) enum FigureLimit {
     /// At most so many of the figure's unit.
     AtMost(f64),
+    /// At least so many.
+    AtLeast(f64),
     /// At most so many times the raw limit.
     TimesRaw(f64),
 }
@@ -76,7 +78,12 @@ pub(crate) struct Figure {
 impl Figure {
     /// True when the median is within a bound; a bound that cannot be computed is not met.
     fn meets_bound(&self, bound: Option<FigureLimit>) -> Option<bool> {
-        bound.map(|bound| self.limit_of(bound).is_some_and(|limit| self.muster.median <= limit))
+        bound.map(|bound| {
+            self.limit_of(bound).is_some_and(|limit| match bound {
+                FigureLimit::AtLeast(_) => self.muster.median >= limit,
+                FigureLimit::AtMost(_) | FigureLimit::TimesRaw(_) => self.muster.median <= limit,
+            })
+        })
     }
 
     /// Adds the measurements of another round of the same.
@@ -91,7 +98,7 @@ impl Figure {
 
     fn limit_of(&self, bound: FigureLimit) -> Option<f64> {
         match bound {
-            FigureLimit::AtMost(limit) => Some(limit),
+            FigureLimit::AtMost(limit) | FigureLimit::AtLeast(limit) => Some(limit),
             FigureLimit::TimesRaw(factor) => self.raw.as_ref().map(|raw| raw.median * factor),
         }
     }
@@ -214,6 +221,8 @@ mod tests {
         );
         let slower = Figure { muster: Spread::from_values(vec![2.1]).unwrap(), ..figure };
         assert_eq!(slower.table_row()[5], "MISSED");
+        let (must, aim) = (Some(FigureLimit::AtLeast(2.0)), Some(FigureLimit::AtLeast(2.2)));
+        assert_eq!(Figure { must, aim, ..slower }.table_row()[5], "ok");
     }
 
     fn figure(what: &str, values: &[f64]) -> Figure {
