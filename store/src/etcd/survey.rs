@@ -17,6 +17,10 @@ use crate::store::Range;
 /// How often the servers are looked at: what is asked for changes with an upgrade or a configuration.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
+/// Longest time before the first look. It costs a connection to each server, and when a thousand daemons begin at once, in those
+/// moments the servers are needed for what their leases hang on.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+
 /// How soon again while a server has not answered.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -41,12 +45,22 @@ struct Compaction {
 /// Looks at the servers until the connection is gone. `key` is one that we may read.
 pub(super) async fn run(connection: Weak<Connection>, key: String) {
     let mut cut: Option<Compaction> = None;
+    let Some(part) = connection.upgrade().map(|connection| connection.next_jitter()) else {
+        return;
+    };
+    sleep(FIRST_LOOK.mul_f64(unit_fraction(part))).await;
     loop {
         let Some(there) = connection.upgrade() else { return };
         let all = survey_servers(&there, &key, &mut cut).await;
         drop(there);
         sleep(if all { SURVEY_INTERVAL } else { RETRY_INTERVAL }).await;
     }
+}
+
+/// A random number as a part of one.
+fn unit_fraction(random: u64) -> f64 {
+    // Its upper half is exact as a float.
+    f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
 /// Looks at each server once; whether all have answered, and one of them for the history.
