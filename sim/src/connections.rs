@@ -55,7 +55,7 @@ impl Connections {
     }
 
     /// The connection over which a node's message goes to a member: a new one if it is the first.
-    pub(crate) fn of_message(
+    pub(crate) fn connection_of(
         &mut self,
         id: EtcdConnectionId,
         node: usize,
@@ -73,17 +73,19 @@ impl Connections {
     }
 
     /// A connection, if its node still lives.
-    pub(crate) fn get_mut(&mut self, id: EtcdConnectionId) -> Option<&mut Connection> {
+    pub(crate) fn find_connection(&mut self, id: EtcdConnectionId) -> Option<&mut Connection> {
         self.open.get_mut(&id)
     }
 
     /// All connections, in order.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (EtcdConnectionId, &mut Connection)> {
+    pub(crate) fn all_connections(
+        &mut self,
+    ) -> impl Iterator<Item = (EtcdConnectionId, &mut Connection)> {
         self.open.iter_mut().map(|(id, connection)| (*id, connection))
     }
 
     /// Forgets a connection that its node has given up.
-    pub(crate) fn forget(&mut self, id: EtcdConnectionId) {
+    pub(crate) fn forget_connection(&mut self, id: EtcdConnectionId) {
         self.open.remove(&id);
     }
 }

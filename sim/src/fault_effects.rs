@@ -7,7 +7,7 @@ use muster_engine::machine::observation::RunnerEvent;
 
 use crate::events::Event;
 use crate::machine::AfterEnd;
-use crate::members::MemberFault;
+use crate::member_faults::MemberFault;
 use crate::moment::Micros;
 use crate::network::LinkFault;
 use crate::plan::faults::Fault;

@@ -1,27 +1,9 @@
 //! The members of etcd as faults find them.
 //!
-//! Owns how many faults keep each member down or standing still, and its end and begin with its machine. What that does to the cluster is
-//! [`crate::etcd`]'s business.
+//! Owns the end and the begin of each member, by faults and with its machine. What that does to the cluster is [`crate::etcd`]'s business.
 
+use crate::member_faults::MemberFault;
 use crate::world::World;
-
-/// The faults that a member is under.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct MemberFaults {
-    /// Faults by which its process is not there.
-    downs: u32,
-    /// Faults by which it stands still.
-    pauses: u32,
-}
-
-/// A fault of one member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MemberFault {
-    /// Its process is gone.
-    Down,
-    /// Its process stands still.
-    Paused,
-}
 
 impl World {
     /// A fault of a member begins.

@@ -12,7 +12,7 @@ use crate::coverage::Coverage;
 use crate::events::Event;
 use crate::facts::UserAnswer;
 use crate::invariants::{Violation, delays};
-use crate::members::MemberFault;
+use crate::member_faults::MemberFault;
 use crate::moment::Micros;
 use crate::plan::Plan;
 use crate::plan::users::UserRequest;

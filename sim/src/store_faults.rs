@@ -3,55 +3,18 @@
 //! Owns which state the members were put on, and what the facts make of it: a backup that was put back is what is true from then on, while an
 //! empty directory or another's cluster is a mistake that a person puts right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use muster_common::seed::Seed;
 use muster_store::{KeyChange, Op};
 
 use crate::etcd::{EtcdModel, EtcdRequest};
 use crate::machine::PREFIX;
-use crate::members::MemberFault;
-use crate::moment::Micros;
+use crate::member_faults::MemberFault;
 use crate::world::World;
 
 /// The revisions by which a backup is put ahead: more than there were since it was made.
 const BUMP: u64 = 1_000_000_000;
-
-/// The time after a mistake was put right for which an answer may still be that of the wrong store.
-const LATE_ANSWERS: Micros = Micros::from_secs(20);
-
-/// The store as restores and mistakes leave it.
-#[derive(Debug, Default)]
-pub(crate) struct StoreState {
-    /// The fault by which the members are stopped, or on another state.
-    replaced_by: Option<usize>,
-    /// Backups, by the fault that puts them back.
-    backups: BTreeMap<usize, EtcdModel>,
-    /// The data that is put back when a mistake is put right.
-    own_data: Option<EtcdModel>,
-    /// The last moment at which the members were on what is not ours.
-    foreign_until: Option<Micros>,
-    /// Faults by which it takes no writes.
-    pub(crate) full: u32,
-    /// The revision up to which the facts know everything.
-    pub(crate) known_revision: u64,
-    /// The clusters that the members were of before, by what they call themselves.
-    renamed: u64,
-    /// The id that our own cluster has now.
-    own_id: u64,
-}
-
-impl StoreState {
-    /// True while the members are on what is not ours.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.own_data.is_some()
-    }
-
-    /// True if an answer that arrives now may be that of a store that is not ours.
-    pub(crate) fn may_be_foreign(&self, now: Micros) -> bool {
-        self.is_foreign() || self.foreign_until.is_some_and(|until| until + LATE_ANSWERS > now)
-    }
-}
 
 impl World {
     /// A backup is made for the fault that will put it back.
@@ -161,7 +124,7 @@ impl World {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::moment::Micros;
     use crate::plan::Plan;
     use crate::plan::faults::{Fault, PlannedFault};
     use crate::run::run_plan;

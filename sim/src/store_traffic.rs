@@ -27,11 +27,11 @@ impl World {
     pub(crate) fn send_message(&mut self, node: usize, member: usize, message: EtcdMessage) {
         let host = self.host_of_member(member);
         let is_open = self.network.is_open(node, host);
-        let id = message.connection();
-        let connection = self.connections.of_message(id, node, member);
+        let id = message.connection_id();
+        let connection = self.connections.connection_of(id, node, member);
         if connection.is_broken {
             if matches!(message, EtcdMessage::Close { .. }) {
-                self.connections.forget(id);
+                self.connections.forget_connection(id);
                 self.etcd.close_connection(id);
             }
             return;
@@ -52,9 +52,9 @@ impl World {
 
     /// A message has arrived at a member.
     pub(crate) fn message_arrives(&mut self, node: usize, member: usize, message: EtcdMessage) {
-        let id = message.connection();
+        let id = message.connection_id();
         if matches!(message, EtcdMessage::Close { .. }) {
-            self.connections.forget(id);
+            self.connections.forget_connection(id);
         }
         let told = match &message {
             EtcdMessage::Call { request: EtcdRequest::Transact { guards, ops }, reply, .. } => {
@@ -74,7 +74,7 @@ impl World {
         let deliveries = self.etcd.on_message(now, member, message);
         if let Some((who, ops)) = told {
             let came = deliveries.iter().find(|delivery| delivery.connection == id);
-            let came = describe_answer(came.and_then(EtcdDelivery::answer));
+            let came = describe_answer(came.and_then(EtcdDelivery::call_answer));
             if came == "conflict" {
                 self.coverage.count_world("conflict");
             }
@@ -107,7 +107,9 @@ impl World {
 
     fn send_delivery(&mut self, delivery: EtcdDelivery) {
         let host = self.host_of_member(delivery.member);
-        let Some(connection) = self.connections.get_mut(delivery.connection) else { return };
+        let Some(connection) = self.connections.find_connection(delivery.connection) else {
+            return;
+        };
         if connection.is_broken {
             return;
         }
@@ -128,7 +130,7 @@ impl World {
 
     /// An answer, or a message of a watch, has arrived at its node.
     pub(crate) fn delivery_arrives(&mut self, delivery: EtcdDelivery) {
-        let alive = self.connections.get_mut(delivery.connection);
+        let alive = self.connections.find_connection(delivery.connection);
         if alive.is_some_and(|connection| !connection.is_broken) {
             delivery.hand_over();
         }
@@ -138,7 +140,7 @@ impl World {
     pub(crate) fn break_connections(&mut self) {
         let shape = &self.plan.shape;
         let own_host = self.machines.len() + 1;
-        for (_, connection) in self.connections.iter_mut() {
+        for (_, connection) in self.connections.all_connections() {
             let host = if shape.members > 1 { connection.member } else { own_host };
             let node = connection.node;
             let is_open = self.network.is_open(node, host) && self.network.is_open(host, node);
@@ -158,7 +160,7 @@ impl World {
     pub(crate) fn repeat_messages(&mut self) {
         let shape = &self.plan.shape;
         let own_host = self.machines.len() + 1;
-        for (_, connection) in self.connections.iter_mut() {
+        for (_, connection) in self.connections.all_connections() {
             let host = if shape.members > 1 { connection.member } else { own_host };
             let node = connection.node;
             if !connection.held_out.is_empty() && self.network.is_open(node, host) {

@@ -67,7 +67,7 @@ pub enum EtcdMessage {
 
 impl EtcdMessage {
     /// The connection it comes by.
-    pub fn connection(&self) -> EtcdConnectionId {
+    pub fn connection_id(&self) -> EtcdConnectionId {
         match self {
             Self::Call { connection, .. } | Self::Close { connection } => *connection,
             Self::OpenWatch { stream, .. }
@@ -151,7 +151,7 @@ impl EtcdDelivery {
     }
 
     /// The answer, if it is one to a call.
-    pub fn answer(&self) -> Option<&EtcdResult> {
+    pub fn call_answer(&self) -> Option<&EtcdResult> {
         match &self.body {
             DeliveryForm::Answer { answer, .. } => Some(answer),
             DeliveryForm::Message { .. } => None,
