@@ -186,3 +186,48 @@ impl Network {
         self.links.get(host).is_some_and(|link| link.chance.happens_by_chance(per_mille))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network() -> Network {
+        Network::new(Seed(1), 4, Micros::from_millis(3))
+    }
+
+    #[test]
+    fn a_cut_of_one_way_leaves_the_other_and_what_passes_within_the_host() {
+        let mut network = network();
+        network.begin_fault(1, LinkFault::CutOut);
+        assert!(!network.is_open(1, 0));
+        assert!(network.is_open(0, 1));
+        assert!(network.is_open(1, 1));
+        assert!(network.is_open(0, 2));
+        network.end_fault(1, LinkFault::CutOut);
+        assert!(network.is_sound(1));
+    }
+
+    #[test]
+    fn a_way_between_two_hosts_is_open_once_every_cut_of_it_is_mended() {
+        let mut network = network();
+        network.set_pair_cut(0, 2, true);
+        network.set_pair_cut(2, 0, true);
+        assert!(!network.is_open(0, 2) && !network.is_open(2, 0));
+        assert!(network.is_open(0, 1), "others are reached");
+        network.set_pair_cut(0, 2, false);
+        assert!(!network.is_open(0, 2));
+        network.set_pair_cut(0, 2, false);
+        assert!(network.is_open(0, 2) && network.is_quick(0, 2));
+    }
+
+    #[test]
+    fn a_message_that_is_lost_comes_late_and_breaks_its_connection_now_and_then() {
+        let mut network = network();
+        network.begin_fault(1, LinkFault::Loss);
+        let trips: Vec<Trip> = (0..5_000).map(|_| network.draw_trip(0, 1)).collect();
+        let late = trips.iter().filter(|trip| trip.takes > Micros::from_millis(100)).count();
+        let broken = trips.iter().filter(|trip| trip.breaks).count();
+        assert!((500..1_500).contains(&late), "{late} come late");
+        assert!((1..200).contains(&broken), "{broken} break");
+    }
+}
