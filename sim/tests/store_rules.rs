@@ -26,9 +26,12 @@ mod support;
 #[path = "../../store/tests/cases/units.rs"]
 mod units;
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use exam::holds_unless;
+use muster_common::decision::StateUpdate;
+use muster_store::Op;
 use support::Bed;
 
 /// True if a case of the suite passes. It runs on this thread, on which the rule is left out.
@@ -76,32 +79,8 @@ fn a_machine_that_is_cordoned_meanwhile_takes_nothing_new() {
 }
 
 #[test]
-fn whoever_is_not_registered_reports_nothing() {
-    holds_unless(
-        "published-without-registration",
-        passes!(machines::who_is_not_registered_publishes_nothing),
-    );
-}
-
-#[test]
 fn whoever_takes_its_leave_is_not_written_back() {
     holds_unless("leave-overwritten", passes!(machines::members_are_recorded_and_take_their_leave));
-}
-
-#[test]
-fn whoever_does_not_lead_holds_nobody() {
-    holds_unless(
-        "held-written-unguarded",
-        passes!(machines::held_machines_are_recorded_and_let_go),
-    );
-}
-
-#[test]
-fn an_unreadable_record_of_ones_own_is_replaced() {
-    holds_unless(
-        "own-unreadable-record-kept",
-        passes!(machines::a_leader_record_of_nobody_bars_nobody),
-    );
 }
 
 #[test]
@@ -110,4 +89,56 @@ fn nothing_is_left_of_a_machine_that_is_forgotten() {
         "forgotten-machine-leaves-records",
         passes!(forget::a_machine_that_is_gone_leaves_nothing_behind),
     );
+}
+
+/// Runs a case of our own on a store of one member.
+fn with_store<F: Future<Output = bool>>(case: impl FnOnce(Bed) -> F) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { case(Bed::simulated(1)).await })
+}
+
+#[test]
+fn whoever_is_registered_no_more_reports_nothing() {
+    holds_unless("published-without-registration", || {
+        with_store(|bed| async move {
+            let registry = bed.registry();
+            let presence = machines::present(&registry, "m1").await;
+            // Its lease lives on: only the record says that it is not here any more.
+            bed.store.commit(vec![], vec![bed.delete("machine/m1")]).await.unwrap();
+            let state = Some(machines::state("active"));
+            let update = StateUpdate { unit: units::name("a.service"), state };
+            registry.publish_states(&presence, vec![update]).await.is_err()
+        })
+    });
+}
+
+#[test]
+fn whoever_leads_no_more_holds_nobody() {
+    holds_unless("held-written-unguarded", || {
+        with_store(|bed| async move {
+            let registry = bed.registry();
+            let first = machines::present(&registry, "m1").await;
+            let led = registry.campaign_for_leadership(&first).await.unwrap().unwrap();
+            registry.resign_leadership(&first).await.unwrap();
+            let second = machines::present(&registry, "m2").await;
+            registry.campaign_for_leadership(&second).await.unwrap().unwrap();
+            let held = [first.machine.clone()].into();
+            registry.write_held_machines(led, &first, held).await.is_err()
+        })
+    });
+}
+
+#[test]
+fn an_unreadable_leader_record_of_ones_own_is_replaced() {
+    holds_unless("own-unreadable-record-kept", || {
+        with_store(|bed| async move {
+            let registry = bed.registry();
+            let presence = machines::present(&registry, "m1").await;
+            let (key, lease) = (bed.key("leader"), Some(presence.lease.id));
+            let put = Op::Put { key, value: "{".into(), lease };
+            bed.store.commit(vec![], vec![put]).await.unwrap();
+            let led = registry.campaign_for_leadership(&presence).await.unwrap();
+            led.is_some() && registry.read_snapshot().await.unwrap().leader.is_some()
+        })
+    });
 }

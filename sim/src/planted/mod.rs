@@ -235,12 +235,12 @@ pub const PLANTED: &[PlantedFault] = &[
     planted("campaign-unguarded", 50, "that only a vacant lead is taken"),
     tested(
         "published-without-registration",
-        "sim/tests/store_rules::whoever_is_not_registered_reports_nothing",
+        "sim/tests/store_rules::whoever_is_registered_no_more_reports_nothing",
         "that only whoever is registered reports",
     ),
     tested(
         "held-written-unguarded",
-        "sim/tests/store_rules::whoever_does_not_lead_holds_nobody",
+        "sim/tests/store_rules::whoever_leads_no_more_holds_nobody",
         "that only the leader writes who is held",
     ),
     planted("job-begin-not-noted", 200, "that a job's beginning is on disk before it begins"),
@@ -307,7 +307,7 @@ pub const PLANTED: &[PlantedFault] = &[
     ),
     tested(
         "own-unreadable-record-kept",
-        "sim/tests/store_rules::an_unreadable_record_of_ones_own_is_replaced",
+        "sim/tests/store_rules::an_unreadable_leader_record_of_ones_own_is_replaced",
         "that an unreadable record under one's own lease is replaced",
     ),
     planted(

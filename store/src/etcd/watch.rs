@@ -229,9 +229,8 @@ impl EtcdWatcher {
         if let Some(end) = &created.end {
             return Err(end_of_canceled(end));
         }
-        let is_other_history = |earlier| {
-            !created.lineage.may_follow(earlier) && !is_planted("restored-history-taken-for-ours")
-        };
+        let any_is_ours = is_planted("restored-history-taken-for-ours");
+        let is_other_history = |earlier| !created.lineage.may_follow(earlier) && !any_is_ours;
         // Put back from a backup, or somebody else's.
         if resumed
             && (created.revision < known.revision || known.lineage.is_some_and(is_other_history))
@@ -246,7 +245,7 @@ impl EtcdWatcher {
                 Ok(Err(error)) => return Err(StreamEnd::Broken(error.to_string())),
                 Ok(Ok(first)) => first,
             };
-            let is_another = |first: &WatchMessage| !known.is_continued_by(first);
+            let is_another = |first: &WatchMessage| !known.is_continued_by(first) && !any_is_ours;
             if first.as_ref().is_some_and(|first| first.end.is_none() && is_another(first)) {
                 return Err(StreamEnd::Compacted);
             }
