@@ -62,10 +62,13 @@ pub(super) fn keep_seed(seed: u64, with: Option<&PlantedFault>) -> Found {
         return Found::Something;
     };
     let (small, _) = shrink_plan(&plan, violation.word);
+    // The same in a word, and most likely about somebody else.
+    let shown = run_plan(&small, false).violations.into_iter().next();
+    let shown = shown.unwrap_or_else(|| violation.clone());
     let run = KeptRun {
         seed,
-        shows: violation.text.clone(),
-        word: violation.word.to_owned(),
+        shows: shown.text,
+        word: shown.word.to_owned(),
         planted: with.map(|fault| fault.name.to_owned()),
         plan: small,
     };
@@ -85,7 +88,7 @@ pub(super) fn keep_seed(seed: u64, with: Option<&PlantedFault>) -> Found {
     }
 }
 
-/// Runs all kept plans.
+/// Runs all kept plans, and tells the story of each that fails.
 pub(super) fn run_kept() -> Found {
     let runs = match kept_runs(&seeds_directory()) {
         Ok(runs) => runs,
@@ -104,6 +107,7 @@ pub(super) fn run_kept() -> Found {
             KeptVerdict::Fails(violation) => {
                 failed += 1;
                 println!("{name}: {} {}: {}", violation.at, violation.word, violation.text);
+                println!("\n{}", tell_story(&run.plan, &run_plan(&run.plan, true)));
             }
         }
     }

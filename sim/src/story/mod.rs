@@ -38,7 +38,10 @@ fn write_story(text: &mut String, plan: &Plan, outcome: &RunOutcome) -> std::fmt
     for unit in plan.shape.units.iter().filter(|unit| units.contains(unit.name.as_str())) {
         writeln!(text, "  {}: {}", unit.name, words::describe_kind(&unit.kind))?;
     }
-    writeln!(text, "\nWhat happened, in seconds")?;
+    writeln!(
+        text,
+        "\nWhat happened, in seconds (* what was planned; + a record is written, - it is removed)"
+    )?;
     for line in time_line::describe_events(plan, outcome) {
         writeln!(text, "{line}")?;
     }

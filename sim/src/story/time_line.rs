@@ -26,7 +26,8 @@ struct Line {
 /// The lines, in the order of time.
 pub(super) fn describe_events(plan: &Plan, outcome: &RunOutcome) -> Vec<String> {
     let lines = read_lines(plan, outcome.trace.lines());
-    let (mut told, left_out) = choose_lines(lines, &subjects_of(plan, outcome));
+    let (told, left_out) = choose_lines(lines, &subjects_of(plan, outcome));
+    let mut told = join_repeated(told);
     // What came to pass while the cluster came up, before anybody did anything.
     let quiet = told.iter().position(|line| line.is_planned).unwrap_or(0);
     let mut text = Vec::new();
@@ -114,6 +115,26 @@ fn describe_planned(plan: &Plan, at: Micros, text: &str) -> Option<String> {
     Some(words::describe_fault(&planned.fault, planned.lasts, plan))
 }
 
+/// Tells what happens again and again once, with how often and until when.
+fn join_repeated(lines: Vec<Line>) -> Vec<Line> {
+    let mut joined: Vec<Line> = Vec::new();
+    let mut lines = lines.into_iter().peekable();
+    while let Some(line) = lines.next() {
+        let mut last = None;
+        let mut more = 0;
+        while let Some(again) = lines.next_if(|next| next.text == line.text) {
+            last = Some(again.at);
+            more += 1;
+        }
+        joined.push(line);
+        if let Some(at) = last {
+            let text = format!("(the same, {more} times more until now)");
+            joined.push(Line { at, text, is_planned: false });
+        }
+    }
+    joined
+}
+
 /// Leaves out what is about others, where there is more than anybody reads.
 fn choose_lines(lines: Vec<Line>, subjects: &BTreeSet<String>) -> (Vec<Line>, usize) {
     if lines.len() <= MOST_LINES || subjects.is_empty() {
@@ -128,4 +149,23 @@ fn choose_lines(lines: Vec<Line>, subjects: &BTreeSet<String>) -> (Vec<Line>, us
     let told: Vec<Line> = lines.into_iter().filter(is_about).collect();
     let left_out = all - told.len();
     (told, left_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(at: u64, text: &str) -> Line {
+        Line { at: Micros::from_secs(at), text: text.to_owned(), is_planned: false }
+    }
+
+    #[test]
+    fn what_happens_again_and_again_is_told_once() {
+        let lines = vec![line(1, "a"), line(2, "b"), line(3, "b"), line(4, "b"), line(5, "a")];
+        let joined = join_repeated(lines);
+        let told: Vec<(u64, &str)> =
+            joined.iter().map(|line| (line.at.0 / 1_000_000, line.text.as_str())).collect();
+        let again = "(the same, 2 times more until now)";
+        assert_eq!(told, [(1, "a"), (2, "b"), (4, again), (5, "a")]);
+    }
 }
