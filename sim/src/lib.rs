@@ -44,7 +44,7 @@ pub use invariants::Violation;
 pub use keep::{KeepError, KeptRun, KeptVerdict, check_kept_run, keep_run, kept_runs};
 pub use moment::Micros;
 pub use plan::Plan;
-pub use planted::{BRANCHES, FoundBy, PLANTED, PlantedFault, find_fault};
+pub use planted::{BRANCHES, PLANTED, PlantedFault, find_fault};
 pub use run::{RunOutcome, run_plan};
 pub use shrink::shrink_plan;
 pub use story::tell_story;

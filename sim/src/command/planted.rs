@@ -13,7 +13,7 @@ use super::single::seeds_directory;
 use crate::invariants::Violation;
 use crate::keep::{KeptRun, kept_runs};
 use crate::plan::Plan;
-use crate::planted::{FoundBy, PlantedFault};
+use crate::planted::PlantedFault;
 use crate::run::run_plan;
 
 /// By what a planted fault was found.
@@ -22,8 +22,8 @@ enum Finding {
     Kept(String, Violation),
     /// A seed, which is the so-manieth that was tried.
     Seed(u64, u64, Violation),
-    /// A test of this name; the suite runs it.
-    Test(&'static str),
+    /// A test of this name, which the suite runs, after so many seeds in vain.
+    Test(&'static str, u64),
     /// Nothing, though the rule was left out this often.
     Hole(u64),
 }
@@ -77,14 +77,15 @@ fn describe_row(fault: &PlantedFault, finding: &Finding) -> String {
         }
         Finding::Seed(seed, tried, violation) => format!(
             "{name}: seed {seed}, {tried} of {}: {}: {}",
-            fault.budget(),
-            violation.word,
-            violation.text
+            fault.budget, violation.word, violation.text
         ),
-        Finding::Test(test) => format!("{name}: test {test}"),
+        Finding::Test(test, 0) => format!("{name}: test {test}"),
+        Finding::Test(test, tried) => {
+            format!("{name}: test {test}, and none of {}", counted(*tried, "seed"))
+        }
         Finding::Hole(hits) => format!(
             "{name}: HOLE: not found in {}, though passed {hits} times; it leaves out {}",
-            counted(fault.budget(), "seed"),
+            counted(fault.budget, "seed"),
             fault.leaves_out
         ),
     }
@@ -99,10 +100,6 @@ struct Search {
 
 impl Search {
     fn find_fault(&self, fault: &'static PlantedFault) -> Finding {
-        let budget = match fault.found_by {
-            FoundBy::Test(test) => return Finding::Test(test),
-            FoundBy::Seeds(budget) => budget,
-        };
         let mut hits = 0;
         let mut run_with = |plan: &Plan| {
             probe::plant_fault(Some(fault.name));
@@ -116,14 +113,14 @@ impl Search {
                 return Finding::Kept(name.clone(), violation);
             }
         }
-        for tried in 0..budget {
+        for tried in 0..fault.budget {
             let seed = self.first.wrapping_add(tried);
             let violation = run_with(&Plan::for_seed(seed));
             if let Some(violation) = violation.filter(|_| self.is_healthy(seed)) {
                 return Finding::Seed(seed, tried + 1, violation);
             }
         }
-        Finding::Hole(hits)
+        fault.test.map_or(Finding::Hole(hits), |test| Finding::Test(test, fault.budget))
     }
 
     fn is_healthy(&self, seed: u64) -> bool {
