@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use muster_common::probe::plant_fault;
 use muster_common::snapshot::{Change, Handover, Unit};
 use muster_common::unit::{FileHash, UnitFile};
 
@@ -353,4 +354,24 @@ fn a_machine_that_is_away_holds_no_start_of_a_global_unit_up() {
     story.sent_events();
     story = story.reports("m1", "active/running", Launched, 2);
     assert_eq!(story.sent_events(), ["done m1"]);
+}
+
+/// Asserts that a rule is noticed when it is left out.
+fn fails_without(planted: &'static str, test: fn()) {
+    plant_fault(Some(planted));
+    let passed = std::panic::catch_unwind(test);
+    plant_fault(None);
+    assert!(passed.is_err(), "{planted} makes no difference here");
+}
+
+#[test]
+fn a_rule_of_waits_that_is_left_out_is_noticed() {
+    fails_without(
+        "failed-stop-waited-for-ever",
+        what_does_not_stop_ends_the_wait_for_its_end_with_the_reason,
+    );
+    fails_without(
+        "absent-machine-holds-global-up",
+        a_machine_that_is_away_holds_no_start_of_a_global_unit_up,
+    );
 }

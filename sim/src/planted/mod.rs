@@ -51,11 +51,12 @@ const PLACING: &str = "engine/tests/scenarios::a_rule_of_placing_that_is_left_ou
 const REGISTRATION: &str =
     "engine/tests/registration::a_rule_of_registration_that_is_left_out_is_noticed";
 const SLOTS: &str = "engine/tests/semaphore::a_rule_of_slots_that_is_left_out_is_noticed";
+const WAITS: &str = "engine/src/wait/units_tests::a_rule_of_waits_that_is_left_out_is_noticed";
 
 /// All planted faults, by name. A table is read row by row.
 #[rustfmt::skip]
 pub const PLANTED: &[PlantedFault] = &[
-    planted("absent-machine-holds-global-up", 500, "that a machine that is gone for good holds no global unit up"),
+    either("absent-machine-holds-global-up", 200, WAITS, "that a machine that is gone for good holds no global unit up"),
     either("any-store-is-ours", 200, REGISTRATION, "that a store of another identity is not ours"),
     planted("campaign-unguarded", 50, "that only a vacant lead is taken"),
     either("changed-wish-forgotten", 200, MACHINE, "that a wish that changed while its unit was busy is carried out after"),
@@ -79,7 +80,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("failed-plan-not-made-again", 200, LEADER, "that a plan that the store did not take is made again"),
     either("failed-publication-counts", 200, MACHINE, "that a state is published until the store has taken it"),
     planted("failed-stop-counts-as-done", 500, "that a unit whose stop failed stays owned until it is down"),
-    planted("failed-stop-waited-for-ever", 500, "that a stop that failed is told, and not waited for"),
+    either("failed-stop-waited-for-ever", 200, WAITS, "that a stop that failed is told, and not waited for"),
     either("fence-kept-in-doubt", 200, LEADER, "that a leader writes its record again after a plan of which it does not know"),
     tested("forgotten-machine-leaves-records", "sim/tests/store_rules::nothing_is_left_of_a_machine_that_is_forgotten", "that nothing is left of a machine that is forgotten"),
     either("freeze-ended-by-one", 200, LOSSES, "that a freeze lasts until the last of its machines is back"),
