@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::figure::{Figure, FigureLimit, Spread};
+use super::figure::{Figure, FigureLimit, Spread, format_table};
 use crate::shell::{cargo_command, program_command};
 
 /// A line of the program `scale`.
@@ -32,25 +32,28 @@ pub(crate) fn measure_scale(binaries: &Path, is_quick: bool) -> Result<Vec<Figur
         arguments.push("--quick".to_owned());
     }
     let output = bound_to_us(&cargo_command(&arguments)).stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8(output.stdout).context("scale printed what is no text")?;
+    let figures: Vec<Figure> = text.lines().map(read_figure).collect::<Result<_>>()?;
     if !output.status.success() {
+        // What was measured until then is worth as much as before.
+        eprint!("{}", format_table(&figures, &[]));
         bail!("the measurement broke off: {}", output.status);
     }
-    let text = String::from_utf8(output.stdout).context("scale printed what is no text")?;
-    text.lines()
-        .map(|line| {
-            let line: ScaleLine =
-                serde_json::from_str(line).with_context(|| format!("scale printed {line}"))?;
-            Ok(Figure {
-                unit: unit_of(&line.unit),
-                raw: Spread::from_values(line.raw),
-                muster: Spread::from_values(line.values).context("a figure without values")?,
-                must: None,
-                aim: aim_of(&line.what),
-                notes: line.notes,
-                what: line.what,
-            })
-        })
-        .collect()
+    Ok(figures)
+}
+
+fn read_figure(line: &str) -> Result<Figure> {
+    let line: ScaleLine =
+        serde_json::from_str(line).with_context(|| format!("scale printed {line}"))?;
+    Ok(Figure {
+        unit: unit_of(&line.unit),
+        raw: Spread::from_values(line.raw),
+        muster: Spread::from_values(line.values).context("a figure without values")?,
+        must: None,
+        aim: aim_of(&line.what),
+        notes: line.notes,
+        what: line.what,
+    })
 }
 
 /// The same command, which the kernel asks to end when this program does, however that comes: it has etcd and daemons to end.
