@@ -16,8 +16,8 @@ use crate::etcd::EtcdCluster;
 use crate::figures::{print_figure, say};
 use crate::launch::{GROUP, Launcher};
 use crate::leaders::Leaders;
-use crate::measure::{Scale, rate};
 use crate::placements::{Followed, Keys};
+use crate::size::{Scale, rate};
 use crate::usage::Spent;
 
 /// Where its records are.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::measure::Scale;
 use crate::orphans;
+use crate::size::Scale;
 use crate::usage::Usage;
 use muster_client::{Client, Endpoint, Limits};
 

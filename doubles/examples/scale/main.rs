@@ -23,6 +23,7 @@ mod leaders;
 mod measure;
 mod orphans;
 mod placements;
+mod size;
 mod storms;
 mod usage;
 
@@ -80,7 +81,7 @@ async fn main() {
             agents::run_agents(endpoints, Duration::from_secs(ttl)).await;
         }
         None => {
-            let scale = measure::Scale {
+            let scale = size::Scale {
                 musterd: arguments.musterd.expect("the daemon is named"),
                 machines: arguments.machines,
                 units: arguments.units,

@@ -1,6 +1,5 @@
 //! What is measured, in order, on one cluster.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -14,18 +13,9 @@ use crate::figures::{print_figure, say};
 use crate::launch::{GROUP, Launcher};
 use crate::leaders::Leaders;
 use crate::placements::{Followed, Keys};
+use crate::size::{Scale, rate};
 use crate::usage::{Spent, Usage};
 use crate::{alone, orphans};
-
-/// The size of what is measured.
-#[derive(Debug)]
-pub(crate) struct Scale {
-    pub(crate) musterd: PathBuf,
-    pub(crate) machines: usize,
-    pub(crate) units: usize,
-    pub(crate) ttl: Duration,
-    pub(crate) repetitions: usize,
-}
 
 /// Where the cluster with agents has its records.
 pub(crate) const PREFIX: &str = "/muster/v1/";
@@ -82,10 +72,6 @@ async fn measure_etcd(scale: &Scale, store: &dyn Store) {
         rates.push(rate(commits * 64, began.elapsed()));
     }
     print_figure("etcd by itself: records written, 64 a commit, one after the other", "/s", &rates);
-}
-
-pub(crate) fn rate(count: usize, within: Duration) -> f64 {
-    f64::from(u32::try_from(count).unwrap()) / within.as_secs_f64()
 }
 
 impl Bench<'_> {
