@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use muster_common::state::DesiredState::Launched;
-use muster_store::Registry;
+use muster_store::{Registry, RegistryError, StoreError};
 use support::{
     Daemon, Machine, StoreLine, long_after, name, open_timed, reported, request_unit, wait_until,
 };
@@ -60,6 +60,13 @@ async fn a_store_that_has_lost_its_data_stops_nothing_and_overwrites_nothing() {
     long_after().await;
     assert_eq!(machine.host.requests_made(), ["write a.service", "start a.service"]);
     assert_eq!(std::fs::read(state_file(&machine, "placements.json")).unwrap(), before);
+    // Nobody else of this daemon writes there either: what its API was asked for would be lost, or be in the way of the data.
+    let zone = [("m1".parse().unwrap(), "zone".to_owned(), Some("a".to_owned()))];
+    let refused = registry.set_metadata(&zone).await;
+    assert!(
+        matches!(refused, Err(RegistryError::Store(StoreError::NotOurs { .. }))),
+        "{refused:?}"
+    );
     let found = registry.read_snapshot().await.unwrap();
     assert!(found.machines.is_empty() && found.leader.is_none(), "{found:?}");
     assert_eq!(registry.cluster_identity().await.unwrap(), None);
@@ -80,6 +87,25 @@ async fn a_store_that_has_lost_its_data_stops_nothing_and_overwrites_nothing() {
     run_unit(&registry, "b.service").await;
     long_after().await;
     assert_eq!(std::fs::read(state_file(&machine, "placements.1.json")).unwrap(), before);
+    again.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_never_ran_a_unit_begins_no_cluster_in_a_store_that_has_lost_its_data() {
+    let (registry, line, _disk) = StoreLine::on_test_time();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    daemon.health.subscribe().wait_for(|s| s.lease.ok && s.leading).await.unwrap();
+    daemon.stop().await;
+
+    let empty = tempfile::tempdir().unwrap();
+    line.replace_store(open_timed(empty.path()));
+    machine.reboot();
+    let again = machine.start(&registry);
+    lease_problem(&again, "the store holds no cluster").await;
+    long_after().await;
+    assert_eq!(registry.cluster_identity().await.unwrap(), None);
+    assert!(registry.read_snapshot().await.unwrap().leader.is_none());
     again.stop().await;
 }
 

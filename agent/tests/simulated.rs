@@ -90,6 +90,7 @@ impl World {
                 secrets: PathBuf::new(),
             },
             cluster: "/muster/v1/".to_owned(),
+            shared_store: true,
         };
         let core = self.node.enter(|| {
             let (runner, events) = ScriptedRunner::on_host(&self.host);

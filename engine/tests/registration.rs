@@ -452,6 +452,7 @@ impl Player for World {
                     ["anew"] => RememberedCluster::BeginsAnew,
                     ["old"] => RememberedCluster::OlderRelease,
                     ["damaged"] => RememberedCluster::Unreadable,
+                    ["idle", number] => RememberedCluster::Seen(cluster_id(&[*number])),
                     number => RememberedCluster::Known(cluster_id(number)),
                 });
             }

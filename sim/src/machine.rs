@@ -223,6 +223,7 @@ impl Machine {
             unit_dir: PathBuf::from(format!("/sim/{}/units", self.number)),
             docker: DockerConfig { socket: nowhere.clone(), credentials: None, secrets: nowhere },
             cluster: PREFIX.to_owned(),
+            shared_store: true,
         }
     }
 

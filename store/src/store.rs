@@ -215,6 +215,14 @@ pub enum StoreError {
         /// Why.
         problem: String,
     },
+    /// The store is not this daemon's, so that nothing is written to it.
+    #[error("{during} is refused: {problem}")]
+    NotOurs {
+        /// The operation.
+        during: String,
+        /// Whose it is, and the way out.
+        problem: String,
+    },
     /// The store has no room left: a full disk, an etcd quota.
     #[error("the store is full ({during})")]
     Full {

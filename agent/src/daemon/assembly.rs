@@ -150,5 +150,6 @@ fn core_settings(config: &Config) -> CoreSettings {
         unit_dir: "/run/systemd/system".into(),
         docker: config.docker.clone(),
         cluster: config.prefix.clone(),
+        shared_store: config.etcd.is_some(),
     }
 }

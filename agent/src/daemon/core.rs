@@ -61,6 +61,8 @@ pub struct CoreSettings {
     pub docker: config::DockerConfig,
     /// The cluster, by the prefix of its store: containers are marked with it.
     pub cluster: String,
+    /// True if the store is etcd, and not this machine's own: then the machine remembers whose it is before it carries anything out.
+    pub shared_store: bool,
 }
 
 impl CoreSettings {
@@ -234,7 +236,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let ledger_dir = ledger_directory(&settings.run_dir);
     let ledger = open_ledger(&disk, &ledger_dir)?.in_boot(boot);
     let (state_dir, cluster) = (&settings.state_dir, settings.cluster.as_str());
-    let cluster = ClusterMemory::new(Arc::clone(&disk), state_dir, &ledger_dir, cluster);
+    let cluster = ClusterMemory::new(Arc::clone(&disk), state_dir, &ledger_dir, cluster)
+        .with_shared_store(settings.shared_store);
     let outage = OutageNote::new(Arc::clone(&disk), state_dir, &settings.machine_id);
     let mut registrar = RegistrationLoop::new(
         settings.machine_record(host.boot_id()),

@@ -31,7 +31,9 @@ pub fn adopt_cluster(config: &Config, choice: ClusterChoice) -> anyhow::Result<S
     let (disk, state_dir) = (Arc::new(HostDisk), &config.state_dir);
     let memory = ClusterMemory::new(disk, state_dir, Path::new(LEDGER), &config.prefix);
     let before = match memory.read_memory() {
-        RememberedCluster::Known(cluster) => format!("cluster {cluster}"),
+        RememberedCluster::Known(cluster) | RememberedCluster::Seen(cluster) => {
+            format!("cluster {cluster}")
+        }
         RememberedCluster::Nothing | RememberedCluster::BeginsAnew => "no cluster".to_owned(),
         RememberedCluster::OlderRelease => "a cluster of an older release".to_owned(),
         RememberedCluster::Unreadable => "a cluster that cannot be read any more".to_owned(),

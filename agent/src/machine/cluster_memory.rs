@@ -1,8 +1,8 @@
 //! The cluster that this machine belongs to, on its disk.
 //!
-//! Owns `cluster.json` in the state directory: the identity of the cluster whose placements were carried out here, written before
-//! the first of them is, and replaced by nobody but a person (`musterd --adopt-cluster`). It never decides whether a store is ours:
-//! [`muster_engine::machine::cluster`] does.
+//! Owns `cluster.json` in the state directory: the identity of the cluster that the machine was in last, written when it joins it.
+//! Once placements of it are carried out, which the record says before the first of them is, nobody but a person replaces it
+//! (`musterd --adopt-cluster`). It never decides whether a store is ours: [`muster_engine::machine::cluster`] does.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ pub struct ClusterMemory {
     ledger_dir: PathBuf,
     /// For people.
     prefix: String,
+    /// The store is etcd, and not the machine's own.
+    shared_store: bool,
     /// The cluster that the machine is registered in, or about to be.
     current: Arc<Mutex<Option<ClusterId>>>,
 }
@@ -40,6 +42,9 @@ struct ClusterRecord {
     /// Absent: a person has said that the machine is to begin anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterId>,
+    /// No placement of it was carried out yet. A release that does not know this goes by the cluster as if some had been.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    idle: bool,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     prefix: String,
 }
@@ -52,8 +57,16 @@ impl ClusterMemory {
             state_dir: state_dir.to_owned(),
             ledger_dir: ledger_dir.to_owned(),
             prefix: prefix.to_owned(),
+            shared_store: true,
             current: Arc::default(),
         }
+    }
+
+    /// The same for a store that is shared with others, or is the machine's own. Its own is on the same disk as the memory, so that no
+    /// loss of it is noticed by that; and a machine that was never used is to move to a shared one without a word.
+    #[must_use]
+    pub fn with_shared_store(self, shared_store: bool) -> Self {
+        Self { shared_store, ..self }
     }
 
     /// The memory as it is now: a person may have changed it a moment ago.
@@ -64,6 +77,9 @@ impl ClusterMemory {
             Err(_) => None,
         };
         match found.filter(|record| record.version <= VERSION) {
+            Some(ClusterRecord { cluster: Some(cluster), idle: true, .. }) => {
+                RememberedCluster::Seen(cluster)
+            }
             Some(ClusterRecord { cluster: Some(cluster), .. }) => RememberedCluster::Known(cluster),
             Some(ClusterRecord { cluster: None, .. }) => RememberedCluster::BeginsAnew,
             None => RememberedCluster::Unreadable,
@@ -84,9 +100,24 @@ impl ClusterMemory {
         }
     }
 
-    /// The machine is registered in this cluster, or about to be.
-    pub fn set_current(&self, cluster: ClusterId) {
+    /// The machine is registered in this cluster, or about to be, and remembers it beyond a power cut.
+    ///
+    /// # Errors
+    ///
+    /// The disk takes nothing. It is asked again with the next registration.
+    pub fn set_current(&self, cluster: ClusterId) -> io::Result<()> {
         *lock(&self.current) = Some(cluster);
+        match self.read_memory() {
+            _ if !self.shared_store => Ok(()),
+            RememberedCluster::Seen(seen) if seen == cluster => Ok(()),
+            RememberedCluster::Nothing
+            | RememberedCluster::BeginsAnew
+            | RememberedCluster::Seen(_) => self.write_record(Some(cluster), true),
+            // What was carried out says more, or nobody knows what it says.
+            RememberedCluster::Known(_)
+            | RememberedCluster::OlderRelease
+            | RememberedCluster::Unreadable => Ok(()),
+        }
     }
 
     /// The cluster that the machine is registered in, or was last.
@@ -94,7 +125,7 @@ impl ClusterMemory {
         *lock(&self.current)
     }
 
-    /// Remembers, beyond a power cut, the cluster that the machine is registered in.
+    /// Remembers, beyond a power cut, that placements of the cluster that the machine is registered in are carried out here.
     ///
     /// # Errors
     ///
@@ -104,7 +135,7 @@ impl ClusterMemory {
         if self.read_memory() == RememberedCluster::Known(cluster) {
             return Ok(());
         }
-        self.write_record(Some(cluster))
+        self.write_record(Some(cluster), false)
     }
 
     /// A person has said that the machine belongs to this cluster, or with `None` to one that its store is to begin.
@@ -113,11 +144,11 @@ impl ClusterMemory {
     ///
     /// The disk takes nothing.
     pub fn adopt_cluster(&self, cluster: Option<ClusterId>) -> io::Result<()> {
-        self.write_record(cluster)
+        self.write_record(cluster, false)
     }
 
-    fn write_record(&self, cluster: Option<ClusterId>) -> io::Result<()> {
-        let record = ClusterRecord { version: VERSION, cluster, prefix: self.prefix.clone() };
+    fn write_record(&self, cluster: Option<ClusterId>, idle: bool) -> io::Result<()> {
+        let record = ClusterRecord { version: VERSION, cluster, idle, prefix: self.prefix.clone() };
         let bytes = serde_json::to_vec(&record)?;
         replace_file(&*self.disk, &self.path(), &bytes, Durability::OutlivesPowerCut)
     }
@@ -147,8 +178,10 @@ mod tests {
         let first = memory(directory.path());
         first.save_current().unwrap();
         assert_eq!(first.read_memory(), RememberedCluster::Nothing, "it is registered nowhere");
-        first.set_current(CLUSTER);
+        first.set_current(CLUSTER).unwrap();
+        assert_eq!(memory(directory.path()).read_memory(), RememberedCluster::Seen(CLUSTER));
         first.save_current().unwrap();
+        first.set_current(CLUSTER).unwrap();
         let next = memory(directory.path());
         assert_eq!(next.read_memory(), RememberedCluster::Known(CLUSTER));
         next.adopt_cluster(None).unwrap();

@@ -9,14 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::cluster_id::ClusterId;
 use muster_common::errors::error_chain;
 use muster_common::machine::{ContainerEngine, Machine, MachineId};
 use muster_engine::contact::StoreContact;
 use muster_engine::machine::cluster::{RememberedCluster, StoredCluster};
 pub use muster_engine::machine::registration::Registration;
 use muster_engine::machine::registration::{
-    FoundRecord, Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
-    SILENCE_GRACE,
+    FoundRecord, LeaseProblem, Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput,
+    RegistrarRequest, SILENCE_GRACE,
 };
 use muster_runtime::Instant;
 use muster_store::{Registry, RegistryError, StoreError};
@@ -211,7 +212,7 @@ impl RegistrationLoop {
             match effect {
                 RegistrarEffect::Ask { request, within } => asked = Some((request, within)),
                 RegistrarEffect::RememberLease(lease) => self.memory.save_lease(lease),
-                RegistrarEffect::SetCluster(cluster) => self.store.cluster.set_current(cluster),
+                RegistrarEffect::SetCluster(cluster) => self.remember_cluster(cluster),
                 RegistrarEffect::NoteOutage(noted) => {
                     self.outage.set_noted(noted, &self.machine.boot);
                 }
@@ -224,6 +225,9 @@ impl RegistrationLoop {
                 }
                 RegistrarEffect::SetLeaseHealth(None) => self.health.set_ok(|s| &mut s.lease),
                 RegistrarEffect::SetLeaseHealth(Some(problem)) => {
+                    if let LeaseProblem::ForeignCluster(foreign) = &problem {
+                        self.store.registry.refuse_writes(&foreign.to_string());
+                    }
                     self.health.set_failed(|s| &mut s.lease, problem.to_string());
                 }
                 RegistrarEffect::LogRegistered(lease) => {
@@ -240,13 +244,28 @@ impl RegistrationLoop {
         }
         asked
     }
+
+    /// The store is this cluster's, which is the machine's.
+    fn remember_cluster(&self, cluster: ClusterId) {
+        self.store.registry.allow_writes();
+        if let Err(error) = self.store.cluster.set_current(cluster) {
+            tracing::warn!(
+                error = error_chain(&error),
+                "cannot remember which cluster this machine belongs to"
+            );
+        }
+    }
 }
 
 impl RegistrarStore {
     async fn ask_store(&self, request: RegistrarRequest) -> RegistrarAnswer {
+        let about_cluster =
+            matches!(request, RegistrarRequest::FindCluster | RegistrarRequest::EstablishCluster);
         let answer = match request {
             RegistrarRequest::FindCluster => self.find_cluster().await,
             RegistrarRequest::EstablishCluster => {
+                // It is to be ours: the machine is new, or a person says so.
+                self.registry.allow_writes();
                 let established = self.registry.establish_cluster_identity().await;
                 established.map(RegistrarAnswer::ClusterEstablished)
             }
@@ -270,7 +289,12 @@ impl RegistrarStore {
                 written.map(RegistrarAnswer::Written)
             }
         };
-        answer.unwrap_or_else(|error| RegistrarAnswer::Failed(error_chain(&error)))
+        answer.unwrap_or_else(|error| match error {
+            RegistryError::Unreadable { problem, .. } if about_cluster => {
+                RegistrarAnswer::ClusterUnreadable(problem)
+            }
+            error => RegistrarAnswer::Failed(error_chain(&error)),
+        })
     }
 
     async fn find_cluster(&self) -> Result<RegistrarAnswer, RegistryError> {

@@ -67,7 +67,7 @@ impl UnitSight for MachineSight {
             (unit, RunReport { active: observed.active, file, foreign, since })
         });
         let cluster = match self.cluster.read_memory() {
-            RememberedCluster::Known(cluster) => Some(cluster),
+            RememberedCluster::Known(cluster) | RememberedCluster::Seen(cluster) => Some(cluster),
             _ => None,
         };
         let (boot, runs) = (self.boot.clone(), runs.collect());

@@ -65,6 +65,7 @@ impl Machine {
                 secrets: "/nonexistent/secrets".into(),
             },
             cluster: "/muster/v1/".to_owned(),
+            shared_store: true,
         };
         Self { host: ScriptedHost::new(), settings, _disk: disk }
     }

@@ -72,6 +72,7 @@ pub(crate) async fn run_agents(endpoints: Vec<String>, ttl: Duration) {
                     secrets: "/nonexistent/secrets".into(),
                 },
                 cluster: "/muster/v1/".to_owned(),
+                shared_store: true,
             };
             for path in [&settings.state_dir, &settings.run_dir, &settings.unit_dir] {
                 std::fs::create_dir_all(path).unwrap();

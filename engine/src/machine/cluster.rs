@@ -3,12 +3,15 @@
 //! Owns the comparison of the cluster that a machine remembers with the one that a store holds, and the words for a store that is
 //! not the machine's. A store that lost its data, another prefix and another cluster's etcd look alike at first: nothing is placed
 //! here. Whoever believed that would stop everything. So a machine that has carried out placements of one cluster believes no
-//! other, and none at all, until a person says so on that machine.
+//! other, and none at all, until a person says so on that machine. One that was in a cluster and never carried anything out has
+//! nothing to lose, and may join another; but it begins none: an emptied store would look like a new cluster to everybody.
 //!
 //! | remembered | the store holds | it is |
 //! | --- | --- | --- |
 //! | a cluster | the same | ours |
 //! | a cluster | another, or none | not ours |
+//! | a cluster of which nothing was carried out | that one or another | ours |
+//! | a cluster of which nothing was carried out | none | not ours |
 //! | nothing, and nothing runs from before, or a person says so | a cluster | ours from now on |
 //! | nothing, and nothing runs from before, or a person says so | none | ours to begin |
 //! | nothing, but units of a release before | a cluster, or records | ours, and gets an identity |
@@ -25,7 +28,9 @@ use muster_common::probe::is_planted;
 pub enum RememberedCluster {
     /// This one.
     Known(ClusterId),
-    /// None: no placement was ever carried out. A daemon that has been in a cluster meanwhile knows better.
+    /// This one, and no placement was ever carried out.
+    Seen(ClusterId),
+    /// None: the machine was in none yet. A daemon that has been in one meanwhile knows better.
     Nothing,
     /// None, by the word of a person: whatever the store holds is the machine's from now on.
     BeginsAnew,
@@ -80,8 +85,14 @@ pub fn judge_store(remembered: RememberedCluster, stored: StoredCluster) -> Clus
         (RememberedCluster::Known(ours), StoredCluster::Identified(id)) if ours == id => accepted,
         (RememberedCluster::Known(_) | RememberedCluster::Unreadable, _)
         | (RememberedCluster::OlderRelease, StoredCluster::Absent) => foreign,
+        (RememberedCluster::Seen(_), StoredCluster::Unidentified | StoredCluster::Absent)
+            if !is_planted("idle-machine-begins-a-cluster") =>
+        {
+            foreign
+        }
         (
-            RememberedCluster::Nothing
+            RememberedCluster::Seen(_)
+            | RememberedCluster::Nothing
             | RememberedCluster::BeginsAnew
             | RememberedCluster::OlderRelease,
             _,
@@ -97,7 +108,9 @@ impl fmt::Display for ForeignCluster {
             StoredCluster::Absent => "the store holds no cluster".to_owned(),
         };
         let remembered = match self.remembered {
-            RememberedCluster::Known(id) => format!("this machine belongs to cluster {id}"),
+            RememberedCluster::Known(id) | RememberedCluster::Seen(id) => {
+                format!("this machine belongs to cluster {id}")
+            }
             RememberedCluster::Unreadable => {
                 "what this machine remembers of its cluster cannot be read".to_owned()
             }
@@ -149,6 +162,16 @@ mod tests {
             assert_eq!(judged(StoredCluster::Identified(OTHER)), ClusterVerdict::Ours(OTHER));
             assert_eq!(judged(StoredCluster::Unidentified), ClusterVerdict::ToEstablish);
             assert_eq!(judged(StoredCluster::Absent), ClusterVerdict::ToEstablish);
+        }
+    }
+
+    #[test]
+    fn a_machine_without_units_may_join_another_cluster_and_begins_none() {
+        let judged = |stored| judge_store(RememberedCluster::Seen(OURS), stored);
+        assert_eq!(judged(StoredCluster::Identified(OURS)), ClusterVerdict::Ours(OURS));
+        assert_eq!(judged(StoredCluster::Identified(OTHER)), ClusterVerdict::Ours(OTHER));
+        for stored in [StoredCluster::Unidentified, StoredCluster::Absent] {
+            assert!(matches!(judged(stored), ClusterVerdict::Foreign(_)), "{stored:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use muster_common::cluster_id::ClusterId;
 use muster_common::seed::Seed;
 
+use super::gate::{GatedStore, WriteGate};
 use super::keys::{self, Key};
 use super::packing::guard_holds;
 use super::proposal::propose_identity;
@@ -19,6 +20,8 @@ use crate::system_seed::draw_seed;
 #[derive(Clone)]
 pub struct Registry {
     pub(super) store: Arc<dyn Store>,
+    /// That every write passes.
+    pub(super) gate: WriteGate,
     /// It ends with `/`.
     pub(super) prefix: Arc<str>,
     pub(super) write_ids: Arc<WriteIds>,
@@ -44,8 +47,10 @@ impl Registry {
     pub fn with_seed(store: Arc<dyn Store>, prefix: &str, seed: Seed) -> Self {
         let prefix = format!("{}/", prefix.trim_end_matches('/')).into();
         let proposed_identity = propose_identity(seed);
+        let gate = WriteGate::default();
         Self {
-            store,
+            store: Arc::new(GatedStore { store, gate: gate.clone() }),
+            gate,
             prefix,
             write_ids: Arc::new(WriteIds::with_seed(seed)),
             published: Arc::default(),

@@ -28,6 +28,10 @@
 //!
 //! What is created is guarded by its absence. A creation that was given up, was carried out by its repetition and then undone by
 //! somebody else finds that absence again: it is the order "removed, then created", and who removes looks again.
+//!
+//! # A store that is not ours
+//!
+//! A daemon that finds that the store is another cluster's, or has lost its data, closes the `gate` that all of its writes pass.
 
 mod access;
 mod cluster;
@@ -37,6 +41,7 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 mod forget;
+mod gate;
 mod guarded;
 mod identity;
 mod keys;

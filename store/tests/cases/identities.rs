@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use muster_common::seed::Seed;
-use muster_store::{Op, Registry, RegistryError};
+use muster_store::{Op, Registry, RegistryError, StoreError};
 
 use crate::machines::present;
 use crate::support::Bed;
@@ -52,4 +52,20 @@ pub(crate) async fn an_identity_nobody_can_read_is_not_replaced(bed: &Bed) {
         assert!(matches!(outcome, Err(RegistryError::Unreadable { .. })), "{outcome:?}");
     }
     assert!(registry.read_snapshot().await.unwrap().unreadable.contains_key("cluster"));
+}
+
+pub(crate) async fn nothing_is_written_to_a_store_that_is_not_ours(bed: &Bed) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    // Whoever found that out tells all that write for the same daemon.
+    registry.clone().refuse_writes("it is another cluster's");
+    let zone = [(presence.machine.clone(), "zone".to_owned(), Some("a".to_owned()))];
+    let refused = registry.set_metadata(&zone).await.unwrap_err();
+    assert!(matches!(refused, RegistryError::Store(StoreError::NotOurs { .. })), "{refused:?}");
+    let found = registry.read_snapshot().await.unwrap();
+    assert!(found.machines.contains_key(&presence.machine) && found.metadata.is_empty());
+    // What keeps a machine in its place is no write to it.
+    registry.keep_alive(presence.lease.id).await.unwrap();
+    registry.allow_writes();
+    registry.set_metadata(&zone).await.unwrap();
 }

@@ -156,8 +156,15 @@ impl Converge {
         let answers = self.answers.0.clone();
         muster_runtime::spawn(async move {
             let answer = match registry.cluster_identity().await {
-                Ok(found) if found == cluster => ClusterAnswer::Same,
-                Ok(_) => ClusterAnswer::Other,
+                Ok(found) if found == cluster => {
+                    registry.allow_writes();
+                    ClusterAnswer::Same
+                }
+                Ok(_) => {
+                    // The registration says more about it in a moment.
+                    registry.refuse_writes("the store holds another cluster than this machine's");
+                    ClusterAnswer::Other
+                }
                 Err(error) => {
                     tracing::warn!(error = error_chain(&error), "cannot see whose store it is");
                     ClusterAnswer::Unknown

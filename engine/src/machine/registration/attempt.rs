@@ -55,7 +55,7 @@ impl Registrar {
             (Attempt::Identifying, RegistrarAnswer::ClusterFound { remembered, stored }) => {
                 let remembered = match (remembered, self.cluster) {
                     // One that was in a cluster a moment ago is not new because nothing was placed on it.
-                    (RememberedCluster::Nothing, Some(cluster)) => {
+                    (RememberedCluster::Nothing | RememberedCluster::Seen(_), Some(cluster)) => {
                         RememberedCluster::Known(cluster)
                     }
                     (remembered, _) => remembered,
@@ -74,6 +74,12 @@ impl Registrar {
                         self.refuse_registration(now, problem, effects);
                     }
                 }
+            }
+            (
+                Attempt::Identifying | Attempt::Establishing,
+                RegistrarAnswer::ClusterUnreadable(problem),
+            ) => {
+                self.refuse_registration(now, LeaseProblem::UnreadableCluster(problem), effects);
             }
             (Attempt::Establishing, RegistrarAnswer::ClusterEstablished(cluster)) => {
                 self.enter_cluster(now, since, cluster, effects);

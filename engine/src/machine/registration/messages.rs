@@ -44,6 +44,8 @@ pub enum LeaseProblem {
     },
     /// The store is not this machine's.
     ForeignCluster(ForeignCluster),
+    /// The record that says whose store it is cannot be read, for this reason.
+    UnreadableCluster(String),
 }
 
 impl fmt::Display for LeaseProblem {
@@ -53,6 +55,11 @@ impl fmt::Display for LeaseProblem {
             Self::RanOut => f.write_str("the lease has run out, and the store does not answer"),
             Self::Lost => f.write_str("the lease was lost"),
             Self::ForeignCluster(foreign) => foreign.fmt(f),
+            Self::UnreadableCluster(problem) => write!(
+                f,
+                "not registered: the record `cluster` in the store, which says whose store it is, cannot be read ({problem}): nothing is \
+                 started or stopped until it is put back as a backup of the store has it"
+            ),
             Self::IdInUse { machine, address } => {
                 let address = if address.is_empty() { "an unknown address" } else { address };
                 write!(
@@ -101,6 +108,8 @@ pub enum RegistrarAnswer {
         /// The store's.
         stored: StoredCluster,
     },
+    /// The record of the store's cluster cannot be read, for this reason.
+    ClusterUnreadable(String),
     /// The store's cluster has this identity.
     ClusterEstablished(ClusterId),
     /// The record under our id, if there is one.
