@@ -8,10 +8,10 @@
 //! | --- | --- | --- | --- |
 //! | nothing, or an earlier start | | | a unit like any other |
 //! | this start | that it was carried out | | a unit like any other: nothing is done |
-//! | this start | nothing, or less | yes | a unit like any other: it is adopted |
+//! | this start | nothing, or less, or that its answer was lost | yes | carried out: it is adopted as it runs |
 //! | this start, ended well | nothing, or less | no | carried out |
 //! | this start, ended badly | nothing, or less | no | given up on, for what was wrong |
-//! | this start, no end | nothing, or less | no | given up on: nobody knows how it ended |
+//! | this start, no end | nothing, or less, or that its answer was lost | no | given up on: nobody knows how it ended, or whether it comes yet |
 
 use muster_common::probe::is_planted;
 use muster_common::state::{ActiveState, DesiredState, sub};
@@ -45,7 +45,7 @@ pub enum JobEnd {
 pub enum JobVerdict {
     /// Like any unit.
     Unrestricted,
-    /// It has been carried out, and is not begun again.
+    /// It was begun for this start and runs, or has ended well: it is not begun again.
     CarriedOut,
     /// It is not begun again, for this reason.
     GivenUp(String),
@@ -66,13 +66,18 @@ pub fn verdict_on(
     let Some(run) = run.filter(is_noted) else {
         return JobVerdict::Unrestricted;
     };
-    let launched = |owned: &Owned| owned.desired == DesiredState::Launched;
-    let known = owned
-        .is_some_and(|owned| owned.starting || (launched(owned) && owned.generation >= generation));
-    if known || seen.is_up() {
+    let is_settled = |owned: &Owned| {
+        !owned.starting && owned.desired == DesiredState::Launched && owned.generation >= generation
+    };
+    if owned.is_some_and(is_settled) {
+        return JobVerdict::Unrestricted;
+    }
+    if owned.is_some_and(|owned| owned.starting) && is_planted("lost-job-start-repeated") {
         return JobVerdict::Unrestricted;
     }
     match &run.end {
+        // Whether its start was answered or not, and whatever was carried out before: a restart would be a second beginning.
+        _ if seen.is_up() => JobVerdict::CarriedOut,
         Some(JobEnd::Succeeded) => JobVerdict::CarriedOut,
         Some(JobEnd::Failed(problem)) => JobVerdict::GivenUp(problem.clone()),
         None => JobVerdict::GivenUp(END_UNKNOWN.to_owned()),
@@ -150,20 +155,29 @@ mod tests {
     #[test]
     fn one_that_runs_or_is_known_to_have_been_carried_out_is_left_alone() {
         let begun = run(2, None);
+        assert_eq!(verdict_on(Some(&begun), 2, None, &seen("activating")), JobVerdict::CarriedOut);
+        let earlier = owned(1, DesiredState::Launched);
         assert_eq!(
-            verdict_on(Some(&begun), 2, None, &seen("activating")),
-            JobVerdict::Unrestricted
+            verdict_on(Some(&begun), 2, Some(&earlier), &seen("activating")),
+            JobVerdict::CarriedOut
         );
         let settled = owned(2, DesiredState::Launched);
         assert_eq!(
             verdict_on(Some(&begun), 2, Some(&settled), &seen("inactive")),
             JobVerdict::Unrestricted
         );
-        let starting = Owned { starting: true, ..owned(0, DesiredState::Inactive) };
-        assert_eq!(
-            verdict_on(Some(&begun), 2, Some(&starting), &seen("inactive")),
-            JobVerdict::Unrestricted
-        );
+    }
+
+    #[test]
+    fn one_whose_start_was_not_answered_is_not_begun_again() {
+        let begun = run(2, None);
+        for starting in [owned(0, DesiredState::Inactive), owned(2, DesiredState::Launched)] {
+            let starting = Owned { starting: true, ..starting };
+            let judged = |active| verdict_on(Some(&begun), 2, Some(&starting), &seen(active));
+            assert_eq!(judged("activating"), JobVerdict::CarriedOut);
+            // It has ended, or waits in systemd's queue, or systemd never heard of it.
+            assert_eq!(judged("inactive"), JobVerdict::GivenUp(END_UNKNOWN.to_owned()));
+        }
     }
 
     #[test]

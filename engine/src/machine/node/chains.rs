@@ -62,6 +62,7 @@ impl Node {
             self.report.mark_remarked(unit);
             return;
         }
+        let is_down = observed.active.is_down();
         let (active, sub) = (&observed.active, &observed.sub);
         if memory.steadiness.on_state_changed(now, &unit, active, sub, &invocation) {
             self.effects.push(NodeEffect::CheckFirstMoments(unit.clone()));
@@ -77,7 +78,16 @@ impl Node {
         seen.observed.active = observed.active;
         seen.observed.sub = observed.sub;
         seen.invocation = invocation;
-        self.report.mark_stale(unit);
+        self.report.mark_stale(unit.clone());
+        // The end of a job is noted in a pass.
+        if is_down && self.is_job(&unit) {
+            self.pass.due = true;
+        }
+    }
+
+    fn is_job(&self, unit: &UnitName) -> bool {
+        let placed = self.desired.get(unit).and_then(|place| self.cached_file(place.file));
+        placed.is_some_and(|cached| cached.job)
     }
 
     /// Forgets that anything is known to have been seen, so that the next pass asks for all of it.
