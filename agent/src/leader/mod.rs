@@ -9,12 +9,11 @@ mod term;
 use std::time::Duration;
 
 use muster_common::errors::error_chain;
-use muster_common::lease::{Leadership, Presence};
-use muster_common::machine::MachineId;
+use muster_common::lease::Presence;
 use muster_engine::leader::election::{CampaignOutcome, Election, ElectionEffect, ElectionInput};
 use muster_engine::leader::term::Term;
 use muster_runtime::Instant;
-use muster_store::{ClusterWatch, Registry};
+use muster_store::{ClusterWatch, Registry, RegistryError, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::registration::FollowedRegistration;
@@ -57,8 +56,10 @@ impl ElectionLoop {
                         let outcome = self.run_campaign(&presence).await;
                         input = Some(ElectionInput::Campaigned(outcome));
                     }
-                    ElectionEffect::BeginTerm { presence, leadership, predecessor } => {
-                        self.lead_term(presence, leadership, predecessor).await;
+                    ElectionEffect::BeginTerm { presence, leadership, predecessor, room_since } => {
+                        let term = Term::new(presence, leadership, predecessor, self.ttl)
+                            .with_room_since(room_since);
+                        self.lead_term(term).await;
                         // The term has followed it meanwhile.
                         self.followed.registration.mark_changed();
                         leader = self.registry.watch_leader();
@@ -98,22 +99,19 @@ impl ElectionLoop {
         match self.registry.campaign_for_leadership(presence).await {
             Ok(Some(leadership)) => CampaignOutcome::Won(leadership),
             Ok(None) => CampaignOutcome::Lost,
+            Err(error @ RegistryError::Store(StoreError::Full { .. })) => {
+                CampaignOutcome::Full(error_chain(&error))
+            }
             Err(error) => CampaignOutcome::Failed(error_chain(&error)),
         }
     }
 
-    async fn lead_term(
-        &mut self,
-        presence: Presence,
-        leadership: Leadership,
-        predecessor: Option<(MachineId, Duration)>,
-    ) {
+    async fn lead_term(&mut self, term: Term) {
         tracing::info!("this daemon leads");
         self.health.update(|s| {
             s.leading = true;
             s.counters.elections += 1;
         });
-        let term = Term::new(presence, leadership, predecessor, self.ttl);
         let term = TermLoop::new(&self.registry, &self.health, term, self.followed.clock);
         term.run(&mut self.followed).await;
         tracing::info!("this daemon leads no more");

@@ -11,7 +11,7 @@ use muster_common::machine::MachineId;
 use muster_engine::leader::messages::{TermAnswer, TermEffect, TermInput, TermNotice, TermRequest};
 use muster_engine::leader::term::Term;
 use muster_runtime::Instant;
-use muster_store::{ClusterWatch, CommitError, Registry};
+use muster_store::{ClusterWatch, CommitError, Registry, StoreError};
 
 use crate::machine::registration::FollowedRegistration;
 use crate::stdx::timer::sleep_until_opt;
@@ -163,6 +163,7 @@ fn failure_answer(error: &CommitError) -> TermAnswer {
     match error {
         CommitError::Deposed => TermAnswer::Deposed,
         CommitError::Fenced => TermAnswer::Overtaken,
+        error @ CommitError::Store(StoreError::Full { .. }) => TermAnswer::Full(error_chain(error)),
         error => TermAnswer::Failed(error_chain(error)),
     }
 }

@@ -40,6 +40,8 @@ pub enum CampaignOutcome {
     Lost,
     /// The store could not, for this reason.
     Failed(String),
+    /// The store has no room.
+    Full(String),
 }
 
 /// Something that an [`Election`] wants done.
@@ -55,6 +57,8 @@ pub enum ElectionEffect {
         leadership: Leadership,
         /// The machine that led before, and when its record was seen going. None where that was not seen.
         predecessor: Option<(MachineId, Duration)>,
+        /// When the store took a write again, where it was seen without room.
+        room_since: Option<Duration>,
     },
     /// For the log: the store could not take our campaign.
     LogCampaignFailed(String),
@@ -71,6 +75,10 @@ pub struct Election {
     presence: Option<Presence>,
     /// No campaign before.
     retry_at: Option<Duration>,
+    /// The last campaign found no room in the store.
+    store_full: bool,
+    /// When the store took a campaign again after that.
+    room_since: Option<Duration>,
     stage: ElectionStage,
 }
 
@@ -159,19 +167,26 @@ impl Election {
             debug_assert!(false, "no campaign was under way: {outcome:?}");
             return Vec::new();
         };
+        let full = matches!(outcome, CampaignOutcome::Full(_));
+        if self.store_full && matches!(outcome, CampaignOutcome::Won(_) | CampaignOutcome::Lost) {
+            self.room_since = Some(now);
+            self.store_full = false;
+        }
+        self.store_full |= full;
         match outcome {
             // A record under a lease that is not ours any more is nobody's soon.
             CampaignOutcome::Won(leadership) if self.is_current(&presence) => {
                 self.stage = ElectionStage::Leading;
                 let predecessor = self.predecessor.take();
-                vec![ElectionEffect::BeginTerm { presence, leadership, predecessor }]
+                let room_since = self.room_since;
+                vec![ElectionEffect::BeginTerm { presence, leadership, predecessor, room_since }]
             }
             // Somebody was quicker, and the watch is about to say who.
             CampaignOutcome::Won(_) | CampaignOutcome::Lost => {
                 self.retry_at = Some(now + RETRY);
                 Vec::new()
             }
-            CampaignOutcome::Failed(problem) => {
+            CampaignOutcome::Failed(problem) | CampaignOutcome::Full(problem) => {
                 self.retry_at = Some(now + RETRY);
                 vec![ElectionEffect::LogCampaignFailed(problem)]
             }

@@ -4,7 +4,8 @@
 //! likely that the network or this leader is at fault than that they all died, and starting their units a second
 //! time on the few that are left would be the greater harm. *An outage moves nothing*: leases run out while nobody can prolong
 //! them, so a machine whose lease ended while the store was away, or nobody knows when, has a whole time to live to come back,
-//! counted from when the store was there again ([`StoreContact`]). It reads no clock: `now` is any monotonic time the
+//! counted from when the store was there again ([`StoreContact`]). A store without room is as good as none to a machine that has to
+//! register. It reads no clock: `now` is any monotonic time the
 //! caller keeps. It never decides where units go: the scheduler is told which machines are held
 //! ([`crate::schedule::Scheduler::hold_machines`]).
 //!
@@ -36,6 +37,8 @@ pub struct Freeze {
     window: Duration,
     /// The time for which the leader knows that the store was there; `None`: it does not.
     contact: Option<StoreContact>,
+    /// Since when the store takes writes, as far as is known; `None`: it has no room.
+    room_since: Option<Duration>,
     live: BTreeSet<MachineId>,
     lost: BTreeMap<MachineId, Loss>,
     held: BTreeSet<MachineId>,
@@ -75,6 +78,7 @@ impl Freeze {
         Self {
             window,
             contact: None,
+            room_since: Some(Duration::ZERO),
             live: BTreeSet::new(),
             lost: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -104,9 +108,47 @@ impl Freeze {
         self.freeze_mass_loss(now);
     }
 
-    /// Notes how the leader is in contact with the store.
+    /// Notes how the leader is in contact with the store. Contact that began anew has been through an outage: whoever was lost before
+    /// it, and was about to be moved away from, may have been well for long and kept from registering.
     pub fn set_contact(&mut self, contact: Option<StoreContact>) {
+        let began = |contact: Option<StoreContact>| contact.map(|contact| contact.began_at());
+        let (before, now) = (began(self.contact), began(contact));
         self.contact = contact;
+        if before.is_some() && now > before {
+            self.doubt_losses();
+        }
+    }
+
+    /// Notes that the store had no room for a write. Machines that are missing could not register.
+    pub fn on_store_full(&mut self) {
+        if is_planted("full-store-unnoticed") {
+            return;
+        }
+        reached("store-was-full");
+        self.room_since = None;
+        self.doubt_losses();
+    }
+
+    /// Notes that the store took a write, or had room when somebody last looked at that time.
+    pub fn on_store_written(&mut self, at: Duration) {
+        self.room_since.get_or_insert(at);
+    }
+
+    /// True if the last write that was tried found no room.
+    pub fn is_store_full(&self) -> bool {
+        self.room_since.is_none()
+    }
+
+    fn doubt_losses(&mut self) {
+        for loss in self.lost.values_mut().filter(|_| !is_planted("old-verdict-outlives-outage")) {
+            loss.alone = false;
+        }
+    }
+
+    /// The time since which whoever is well could register: the store was there, and took writes.
+    fn open_since(&self, now: Duration) -> Option<Duration> {
+        let contact = self.contact.filter(|contact| contact.is_unbroken(now))?;
+        Some(contact.began_at().max(self.room_since?))
     }
 
     /// Notes that a machine's lease is gone: it was seen going now, or found missing.
@@ -181,8 +223,8 @@ impl Freeze {
         });
         let machines: BTreeSet<MachineId> =
             waited_for.map(|(machine, _)| machine.clone()).collect();
-        let contact = self.contact.filter(|contact| contact.is_unbroken(now));
-        (machines, contact.map(|contact| contact.began_at().saturating_add(self.window)))
+        let until = self.open_since(now).map(|since| since.saturating_add(self.window));
+        (machines, until)
     }
 
     /// The leases of other machines have been probed at a time. Machines lost by then may be moved away
@@ -217,8 +259,11 @@ impl Freeze {
     }
 
     /// Forgets losses that are too long ago to belong together with the next. Returns when the next one is to be
-    /// forgotten.
+    /// forgotten. None is while the store is away: it may have to be judged anew.
     pub fn forget_old_losses(&mut self, now: Duration) -> Option<Duration> {
+        if self.open_since(now).is_none() && !is_planted("old-verdict-outlives-outage") {
+            return None;
+        }
         let Self { window, lost, held, .. } = self;
         lost.retain(|machine, loss| {
             !loss.alone || held.contains(machine) || now.saturating_sub(loss.at) <= *window
@@ -237,11 +282,12 @@ impl Freeze {
         if is_planted("outage-counts-as-loss") {
             return true;
         }
-        let Some(contact) = self.contact.filter(|contact| contact.is_unbroken(now)) else {
+        let (Some(contact), Some(since)) = (self.contact, self.open_since(now)) else {
             return false;
         };
-        let went_in_contact = loss.seen_going && loss.at >= contact.settled_from();
-        went_in_contact || now >= contact.began_at().saturating_add(self.window)
+        let went_in_contact =
+            loss.seen_going && loss.at >= contact.settled_from() && loss.at >= since;
+        went_in_contact || now >= since.saturating_add(self.window)
     }
 
     /// Machines that are registered.
@@ -264,6 +310,14 @@ impl Freeze {
     pub fn waiting_machines(&self) -> BTreeSet<MachineId> {
         let unsure = self.lost.iter().filter(|(_, loss)| !loss.alone);
         unsure.map(|(machine, _)| machine).chain(&self.held).cloned().collect()
+    }
+
+    /// The same for a plan that is made now: while it is not known whether the store is there, nothing is made of any loss.
+    pub fn machines_to_hold(&self, now: Duration) -> BTreeSet<MachineId> {
+        if self.open_since(now).is_some() || is_planted("outage-counts-as-loss") {
+            return self.waiting_machines();
+        }
+        self.lost.keys().cloned().collect()
     }
 
     /// True while re-placement is frozen.

@@ -112,6 +112,8 @@ pub enum TermAnswer {
     Deposed,
     /// The store could not, or nobody knows whether it did, for this reason.
     Failed(String),
+    /// The store has no room: it has not carried out the order, and takes no machine's registration either.
+    Full(String),
     /// There was no answer in the time that was given.
     TimedOut,
 }

@@ -111,6 +111,16 @@ impl Term {
         }
     }
 
+    /// The same where the store was without room and takes writes since then.
+    #[must_use]
+    pub fn with_room_since(mut self, room_since: Option<Duration>) -> Self {
+        if let Some(at) = room_since {
+            self.view.freeze.on_store_full();
+            self.view.freeze.on_store_written(at);
+        }
+        self
+    }
+
     /// Takes one input at a time that does not go back. What comes while a request is under way is taken in, and acted upon
     /// after its answer. After [`TermEffect::End`] nothing is done any more.
     pub fn step(&mut self, now: Duration, input: TermInput) -> Vec<TermEffect> {
@@ -134,13 +144,14 @@ impl Term {
             TermInput::Contact(contact) => {
                 let (waited_for, _) = self.view.freeze.machines_that_may_return(now);
                 self.view.freeze.set_contact(contact);
-                if !waited_for.is_empty() {
+                let (waits_now, _) = self.view.freeze.machines_that_may_return(now);
+                if !waited_for.is_empty() || !waits_now.is_empty() {
                     self.view.require_plan();
                     self.turn_due = true;
                 }
             }
             TermInput::Answer(answer) => self.on_answer(now, answer, &mut effects),
-            TermInput::MakePlan => self.make_plan(&mut effects),
+            TermInput::MakePlan => self.make_plan(now, &mut effects),
         }
         if self.turn_due && matches!(self.stage, Stage::Idle) {
             self.begin_turn(now, &mut effects);
@@ -246,6 +257,7 @@ impl Term {
             self.end_term(effects);
             return;
         }
+        self.note_room(now, &answer);
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::EndingDrains { ending, rest } => {
                 self.on_drains_ended(now, ending, answer, effects);
@@ -269,6 +281,22 @@ impl Term {
             }
             // It came too late for this term.
             Stage::Over => self.stage = Stage::Over,
+        }
+    }
+
+    /// Notes whether the store takes writes. Once it does again, whoever could not register meanwhile has the time to.
+    fn note_room(&mut self, now: Duration, answer: &TermAnswer) {
+        let freeze = &mut self.view.freeze;
+        match answer {
+            TermAnswer::Full(_) => freeze.on_store_full(),
+            TermAnswer::Done | TermAnswer::Committed(_) | TermAnswer::Written { .. } => {
+                if freeze.is_store_full() {
+                    freeze.on_store_written(now);
+                    // The wait for them begins with the next turn.
+                    self.retry_by(now + PROBE_INTERVAL);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -501,12 +529,12 @@ impl Term {
         effects.push(TermEffect::MakePlan);
     }
 
-    fn make_plan(&mut self, effects: &mut Vec<TermEffect>) {
+    fn make_plan(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
         if !matches!(self.stage, Stage::Planning) {
             debug_assert!(matches!(self.stage, Stage::Over), "no plan was announced");
             return;
         }
-        let plan = self.view.make_plan(self.wait_for);
+        let plan = self.view.make_plan(now, self.wait_for);
         if plan.moves.is_empty() {
             self.finish_turn();
             return;
@@ -562,7 +590,7 @@ fn problem_of(answer: TermAnswer) -> Option<String> {
         | TermAnswer::Written { .. }
         | TermAnswer::Committed(_)
         | TermAnswer::Leases(_) => None,
-        TermAnswer::Failed(problem) => Some(problem),
+        TermAnswer::Failed(problem) | TermAnswer::Full(problem) => Some(problem),
         TermAnswer::Overtaken => Some("it has changed meanwhile".to_owned()),
         TermAnswer::Deposed => Some("another daemon leads now".to_owned()),
         TermAnswer::TimedOut => Some("the store does not answer in time".to_owned()),

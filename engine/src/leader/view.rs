@@ -139,10 +139,10 @@ impl LeaderView {
 
     /// Plans on what is seen, which has to be at least at this revision. Units of machines whose loss may be part of a larger
     /// one stay where they are.
-    pub(super) fn make_plan(&mut self, revision: u64) -> Plan {
+    pub(super) fn make_plan(&mut self, now: Duration, revision: u64) -> Plan {
         let Some(cluster) = &mut self.cluster else { return Plan::default() };
         debug_assert!(cluster.revision >= revision, "a plan on a view without our own writes");
-        let mut waiting = self.freeze.waiting_machines();
+        let mut waiting = self.freeze.machines_to_hold(now);
         if is_planted("waiting-machines-moved") {
             waiting.clear();
         }

@@ -10,7 +10,7 @@
 //! | `away ID…` | the watch says that the store is lost |
 //! | `answer ID` | the store carries the campaign out and answers |
 //! | `lose ID` | the store carries it out, and nobody knows whether it did |
-//! | `fail ID TEXT` | the store says that it cannot |
+//! | `fail ID TEXT`, `fail ID full` | the store says that it cannot, or that it has no room |
 //! | `over ID` | its term is over; it watches anew |
 //! | `wait TIME` | time passes |
 
@@ -85,15 +85,17 @@ impl Candidates {
                     assert!(before.is_none(), "two campaigns at a time");
                     said
                 }
-                ElectionEffect::BeginTerm { presence, leadership, predecessor } => {
+                ElectionEffect::BeginTerm { presence, leadership, predecessor, room_since } => {
                     let after = predecessor.map(|(machine, at)| {
                         format!(", after {machine}, gone at {}", show_duration(at))
                     });
+                    let room = room_since.map(|at| format!(", room since {}", show_duration(at)));
                     format!(
-                        "{id} begins a term under lease {}, created at {}{}",
+                        "{id} begins a term under lease {}, created at {}{}{}",
                         presence.lease.id.0,
                         leadership.created,
-                        after.unwrap_or_default()
+                        after.unwrap_or_default(),
+                        room.unwrap_or_default()
                     )
                 }
                 ElectionEffect::LogCampaignFailed(problem) => {
@@ -180,6 +182,7 @@ impl Player for Candidates {
                         self.campaign(&presence);
                         CampaignOutcome::Failed("not known whether it was carried out".to_owned())
                     }
+                    _ if *rest == ["full"] => CampaignOutcome::Full("no room".to_owned()),
                     _ => CampaignOutcome::Failed(rest.join(" ")),
                 };
                 self.feed(id, ElectionInput::Campaigned(outcome));

@@ -276,7 +276,7 @@ impl WatchedTerm {
             }
             Happening::Fail => {
                 let problem = "it is full".to_owned();
-                self.answer(false, Some(TermAnswer::Failed(problem)));
+                self.answer(false, Some(TermAnswer::Full(problem)));
             }
             Happening::TimeOut => self.answer(false, Some(TermAnswer::TimedOut)),
             Happening::Wait(milliseconds) => self.now += Duration::from_millis(*milliseconds),

@@ -12,7 +12,7 @@
 //! | `contact TIME` | its keepalives have been answered without a gap since TIME, and go on to be; before the first: for ever |
 //! | `silence` | its keepalives are not answered from now on, until `contact` |
 //! | `see` | all events that there are reach the leader, in one go |
-//! | `answer`, `lose`, `fail TEXT`, `drop` | what it asked for is carried out; is, and nobody knows; is not; nobody answers in time |
+//! | `answer`, `lose`, `fail TEXT`, `fail full`, `drop` | what it asked for is carried out; is, and nobody knows; is not; nobody answers in time |
 //! | `run TIME` | time passes: what it asks for is carried out at once, and events reach it |
 //! | `wait TIME` | time passes, and nobody answers |
 //! | `silent ID…`, `heard ID…` | machines have not prolonged their leases when they should have, or have again |
@@ -229,6 +229,7 @@ impl Reign {
                 self.now = limit.unwrap_or_else(|| panic!("it has no time limit"));
                 self.answer(TermAnswer::TimedOut);
             }
+            _ if *arguments == ["full"] => self.answer(TermAnswer::Full("no room".to_owned())),
             _ => self.answer(TermAnswer::Failed(arguments.join(" "))),
         }
     }
