@@ -60,8 +60,10 @@ fn a_rule_on_losses_that_is_left_out_is_noticed() {
     for planted in [
         "contact-never-broken",
         "freeze-ended-by-one",
+        "full-store-unnoticed",
         "mass-loss-moved",
         "members-not-recorded",
+        "old-verdict-outlives-outage",
         "others-not-asked-after",
         "outage-counts-as-loss",
         "own-commit-not-waited-for",

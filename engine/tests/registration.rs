@@ -60,6 +60,7 @@ fn a_rule_of_registration_that_is_left_out_is_noticed() {
     for planted in [
         "any-store-is-ours",
         "clone-at-one-address-taken-for-ours",
+        "idle-machine-begins-a-cluster",
         "lease-suspicion-ignored",
         "lost-lease-unnoticed",
         "outage-note-kept",
