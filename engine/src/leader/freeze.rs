@@ -261,7 +261,7 @@ impl Freeze {
     /// Forgets losses that are too long ago to belong together with the next. Returns when the next one is to be
     /// forgotten. None is while the store is away: it may have to be judged anew.
     pub fn forget_old_losses(&mut self, now: Duration) -> Option<Duration> {
-        if self.open_since(now).is_none() && !is_planted("old-verdict-outlives-outage") {
+        if self.open_since(now).is_none() {
             return None;
         }
         let Self { window, lost, held, .. } = self;
@@ -314,7 +314,7 @@ impl Freeze {
 
     /// The same for a plan that is made now: while it is not known whether the store is there, nothing is made of any loss.
     pub fn machines_to_hold(&self, now: Duration) -> BTreeSet<MachineId> {
-        if self.open_since(now).is_some() || is_planted("outage-counts-as-loss") {
+        if self.open_since(now).is_some() {
             return self.waiting_machines();
         }
         self.lost.keys().cloned().collect()
