@@ -261,9 +261,7 @@ impl Freeze {
     /// Forgets losses that are too long ago to belong together with the next. Returns when the next one is to be
     /// forgotten. None is while the store is away: it may have to be judged anew.
     pub fn forget_old_losses(&mut self, now: Duration) -> Option<Duration> {
-        if self.open_since(now).is_none() {
-            return None;
-        }
+        self.open_since(now)?;
         let Self { window, lost, held, .. } = self;
         lost.retain(|machine, loss| {
             !loss.alone || held.contains(machine) || now.saturating_sub(loss.at) <= *window

@@ -289,12 +289,12 @@ impl Term {
         let freeze = &mut self.view.freeze;
         match answer {
             TermAnswer::Full(_) => freeze.on_store_full(),
-            TermAnswer::Done | TermAnswer::Committed(_) | TermAnswer::Written { .. } => {
-                if freeze.is_store_full() {
-                    freeze.on_store_written(now);
-                    // The wait for them begins with the next turn.
-                    self.retry_by(now + PROBE_INTERVAL);
-                }
+            TermAnswer::Done | TermAnswer::Committed(_) | TermAnswer::Written { .. }
+                if freeze.is_store_full() =>
+            {
+                freeze.on_store_written(now);
+                // The wait for them begins with the next turn.
+                self.retry_by(now + PROBE_INTERVAL);
             }
             _ => {}
         }
