@@ -58,6 +58,16 @@ impl Registry {
         }
     }
 
+    /// Refuses every write from now on, for this reason: the store is not ours. It holds for all clones.
+    pub fn refuse_writes(&self, reason: &str) {
+        self.gate.set_reason(Some(reason.to_owned()));
+    }
+
+    /// Lets writes pass again.
+    pub fn allow_writes(&self) {
+        self.gate.set_reason(None);
+    }
+
     /// The warnings of the store, one sentence each; see [`Store::current_warnings`].
     pub fn store_warnings(&self) -> Vec<String> {
         self.store.current_warnings()

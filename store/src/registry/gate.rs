@@ -9,7 +9,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_common::probe::{is_planted, reached};
 
-use super::Registry;
 use crate::limits::describe;
 use crate::store::{
     CommitOutcome, Guard, Lease, LeaseId, Listing, Op, Range, Store, StoreError, TimeLeft, Watch,
@@ -20,24 +19,12 @@ use crate::store::{
 pub(super) struct WriteGate(Arc<Mutex<Option<String>>>);
 
 impl WriteGate {
-    fn set_reason(&self, reason: Option<String>) {
+    pub(super) fn set_reason(&self, reason: Option<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     fn reason(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Registry {
-    /// Refuses every write from now on, for this reason: the store is not ours. Of all clones.
-    pub fn refuse_writes(&self, reason: &str) {
-        self.gate.set_reason(Some(reason.to_owned()));
-    }
-
-    /// Lets writes pass again.
-    pub fn allow_writes(&self) {
-        self.gate.set_reason(None);
     }
 }
 
