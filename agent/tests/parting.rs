@@ -112,3 +112,28 @@ async fn nothing_starts_on_a_host_that_has_given_its_units_up() {
     let stop = asked.iter().rposition(|line| line == "stop coming.service");
     assert!(start.is_none() || start < stop, "{asked:?}");
 }
+
+/// systemd stops a socket after every service, this daemon included.
+#[tokio::test(start_paused = true)]
+async fn what_the_host_stops_after_the_daemon_is_given_away_and_not_waited_for() {
+    const SOCKET: &str = "[Socket]\nListenStream=/run/door\n";
+    const SERVICE: &str = "[Service]\nExecStart=/bin/true\n";
+    let (registry, _disk) = timed_store();
+    let (first, second) = (Machine::new("m1", "10.0.0.1"), Machine::new("m2", "10.0.0.2"));
+    let daemon = first.start(&registry);
+    for (unit, text) in [("door.service", SERVICE), ("door.socket", SOCKET)] {
+        request_unit(&registry, unit, text, Launched).await;
+        wait_until(&registry, "active", |s| runs_on(s, unit, "m1")).await;
+    }
+    let other = second.start(&registry);
+    wait_until(&registry, "both", |s| s.machines.len() == 2).await;
+    first.host.stop_slowly("door.socket", true);
+    first.host.begin_shutdown();
+    let began = tokio::time::Instant::now();
+    daemon.stop().await;
+    assert!(began.elapsed().as_secs() < 10, "the host waited {:?}", began.elapsed());
+    for unit in ["door.service", "door.socket"] {
+        wait_until(&registry, "elsewhere", |s| runs_on(s, unit, "m2")).await;
+    }
+    other.stop().await;
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::probe::is_planted;
-use muster_common::unit::UnitName;
+use muster_common::unit::{UnitName, UnitType};
 use muster_engine::machine::memory::NodeMemory;
 use muster_engine::machine::node::{NodeInput, StopPlan};
 use muster_engine::machine::report::PUBLISH_RETRY;
@@ -23,6 +23,10 @@ use crate::stdx::timer::sleep_until_opt;
 /// Time that starts have to be called off on a machine that goes. What is only asked of systemd or written takes less.
 const CALL_OFF_GRACE: Duration = Duration::from_secs(2);
 
+/// Time to stop for units that systemd starts before any service, and so stops after all of them when the host goes, this daemon
+/// included: they cannot be waited for then. On a machine that stays, as when Muster is removed, they stop at once.
+const EARLY_UNIT_GRACE: Duration = Duration::from_secs(2);
+
 /// Time for which processes that a unit has left behind are looked for, once it has stopped on a machine that goes.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
@@ -36,23 +40,28 @@ impl Converge {
         let mut going: BTreeSet<UnitName> = others.iter().cloned().collect();
         let runner = Arc::clone(&self.executor.runner);
         let (sender, mut stopped) = mpsc::unbounded_channel();
-        let stop_all = |units: Vec<UnitName>| {
+        let stop_all = |units: Vec<UnitName>, may_run_twice: bool| {
             let (runner, sender) = (&runner, sender.clone());
             futures::future::join_all(units.into_iter().map(move |unit| {
                 let sender = sender.clone();
                 async move {
-                    let down = stop_for_good(runner, unit.clone()).await;
-                    if down {
+                    let stop = stop_for_good(runner, unit.clone());
+                    let down = if starts_before_services(&unit) {
+                        timeout(EARLY_UNIT_GRACE, stop).await.ok()
+                    } else {
+                        Some(stop.await)
+                    };
+                    if down.unwrap_or(may_run_twice) {
                         let _ = sender.send(unit);
                     }
-                    down
+                    down == Some(true)
                 }
             }))
         };
         let began = Instant::now();
         let grace_ends = began + grace;
-        let others = timeout_at(grace_ends, stop_all(others));
-        let singles = timeout_at(began + single_grace, stop_all(singles));
+        let others = timeout_at(grace_ends, stop_all(others, true));
+        let singles = timeout_at(began + single_grace, stop_all(singles, false));
         let stops = futures::future::join(others, singles);
         tokio::pin!(stops);
         // What stops is shown as stopping, here as at any other time.
@@ -143,6 +152,20 @@ impl Converge {
         let memory = NodeMemory { owned: ledger.owned_units(), jobs: jobs.job_runs(), steadiness };
         self.node.units_to_stop(&memory)
     }
+}
+
+/// True for types that systemd orders before every service, by way of `sockets.target` and the like (systemd.special(7)).
+fn starts_before_services(unit: &UnitName) -> bool {
+    matches!(
+        unit.unit_type(),
+        UnitType::Automount
+            | UnitType::Mount
+            | UnitType::Path
+            | UnitType::Slice
+            | UnitType::Socket
+            | UnitType::Swap
+            | UnitType::Timer
+    )
 }
 
 /// Stops a unit on a machine that goes; whether it is down then.

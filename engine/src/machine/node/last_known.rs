@@ -52,6 +52,7 @@ impl Node {
             }
             return;
         }
+        self.withheld = 0;
         self.report_fact(NodeFact::UsingLastKnown(count));
         for (hash, text) in found.known.files {
             if let Ok(file) = text.parse::<UnitFile>() {

@@ -48,9 +48,14 @@ impl Node {
                 self.end_session();
                 if self.basis == Basis::Store {
                     self.basis = Basis::Unknown;
+                    self.withheld = 0;
                 }
-                let problem = "the store does not answer".to_owned();
-                self.report_fact(NodeFact::PlacementsUnknown(problem));
+                // Each attempt to register ends here. What waits for a person stays the thing to say.
+                let fact = match self.withheld {
+                    0 => NodeFact::PlacementsUnknown("the store does not answer".to_owned()),
+                    count => NodeFact::LastKnownWithheld(count),
+                };
+                self.report_fact(fact);
             }
         }
     }
