@@ -303,6 +303,69 @@ fn frozen(cluster: &Cluster, left: &Host, paused: &[&Host]) -> Result<()> {
 }
 
 #[test]
+fn what_starts_from_disk_is_what_nobody_else_has() -> Result<()> {
+    let cluster = Cluster::with_ttl(TTL)?;
+    let running = six_units(&cluster)?;
+
+    cluster.step(
+        "a host is rebooted in order while there is no store: its units come back from its disk",
+    );
+    cluster.for_each_host(|_, host| {
+        // Not waited for: the last but one cannot take leave of a quorum.
+        cluster.run(host, "systemctl kill --signal=KILL etcd; systemctl disable --quiet --now etcd")
+    })?;
+    let rebooted = cluster.host(2)?;
+    let its = rebooted.active_units(ours);
+    ensure!(its.len() == 2, "{its:?}");
+    for host in cluster.hosts() {
+        cluster.wait_until_unhealthy(host, "store:")?;
+    }
+    rebooted.reboot()?;
+    let took = cluster.wait_for_condition("its units", || {
+        let now = rebooted.active_units(ours);
+        ensure!(now == its, "{now:?} instead of {its:?}");
+        Ok(())
+    })?;
+    cluster.report_duration("from boot to its units running", took);
+    let now = cluster.list_running(ours)?;
+    ensure!(now.len() == running.len(), "{}", Cluster::format_running(&now));
+    cluster.for_each_host(|_, host| {
+        cluster.run(host, "systemctl enable --quiet --now --no-block etcd")
+    })?;
+    cluster.wait_for_etcd()?;
+    cluster.wait_for_machines(3)?;
+    cluster.wait_until_settled()?;
+    cluster.ensure_unchanged(&now, ours)?;
+
+    cluster.step("a host loses power while the store is well, and boots without a way to it: it starts nothing");
+    let cut = cluster.other_host(&[cluster.find_leader()?])?;
+    let its = cut.active_units(ours);
+    // Its daemon is started when its cable is pulled.
+    cluster.run(cut, "systemctl disable --quiet musterd.service musterd.socket")?;
+    cut.power_cut()?;
+    for unit in &its {
+        cluster.moves_away(unit, &[cut])?;
+    }
+    cut.power_on()?;
+    cut.cut_network()?;
+    cluster.run(cut, "systemctl enable --quiet --now --no-block musterd.socket musterd.service")?;
+    let waits = format!("and the {} units that this machine ran last", its.len());
+    cluster.wait_until_unhealthy(cut, &waits)?;
+    let moved = cluster.list_running(ours)?;
+    ensure!(cut.active_units(ours).is_empty(), "{} runs {:?}", cut.name(), cut.active_units(ours));
+
+    cluster.step("  its way is back: it is a machine like the others, and what has moved stays");
+    cut.restore_network()?;
+    cluster.wait_for_etcd()?;
+    cluster.wait_for_machines(3)?;
+    cluster.wait_until_settled()?;
+    cluster.one_round()?;
+    cluster.ensure_unchanged(&moved, ours)?;
+    cluster.assert_sound()?;
+    cluster.tear_down()
+}
+
+#[test]
 fn a_person_ends_a_freeze() -> Result<()> {
     let cluster = Cluster::start(Options {
         provision: vec!["--ttl".to_owned(), TTL.to_owned()],

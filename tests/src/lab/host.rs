@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use super::cgroup::Cgroups;
 use super::process::Process;
 use super::run::{NodeRecord, Run};
-use super::wait::wait_until;
+use super::wait::{wait_closely, wait_until};
 use super::{command, limits};
 
 /// A boot takes half a second on an idle machine; twenty of these may run on a loaded one.
@@ -28,6 +28,9 @@ const HALT_LIMIT: Duration = Duration::from_secs(120);
 
 /// A shutdown that takes longer than this is waiting for something, which a person wants to know.
 const SHUTDOWN_HANGS: Duration = Duration::from_secs(10);
+
+/// How closely a host is looked at that is about to stand still.
+const PAUSE_STEP: Duration = Duration::from_millis(5);
 
 /// How long a command on a host that goes down hangs at most.
 const STOPPED_LIMIT: Duration = Duration::from_millis(200);
@@ -330,10 +333,10 @@ impl Host {
     }
 
     /// Writes a file on it, directories above it included.
-    pub fn write_file(&self, path: &str, content: &str) -> Result<()> {
+    pub fn write_file(&self, path: &str, content: &(impl AsRef<[u8]> + ?Sized)) -> Result<()> {
         if self.is_up() {
             let script = "mkdir -p \"$(dirname \"$1\")\" && cat > \"$1\"";
-            self.exec_with_input(&["sh", "-c", script, "sh", path], content.as_bytes())?
+            self.exec_with_input(&["sh", "-c", script, "sh", path], content.as_ref())?
                 .ensure_success()
                 .with_context(|| format!("write {path} on {}", self.name()))?;
             return Ok(());
@@ -404,6 +407,30 @@ impl Host {
             process.send_signal(signal);
         }
         Ok(())
+    }
+
+    /// Stops every process on it at once, its PID 1 and what containers run included, as a virtual machine that is paused: it
+    /// does nothing and answers nobody until [`Host::resume_all`]. Its clocks go on, as those of a paused machine do when it goes on.
+    pub fn pause_all(&self) -> Result<()> {
+        let limit = Duration::from_secs(10);
+        // What has been stopped begins nothing, so that sooner or later nothing is left that runs.
+        wait_closely(&format!("{} to stand still", self.name()), limit, PAUSE_STEP, || {
+            let processes = self.cgroups.list_processes().into_iter().filter_map(Process::from_pid);
+            let mut running = processes.filter(|process| !process.is_stopped()).peekable();
+            if running.peek().is_none() {
+                return Ok(());
+            }
+            running.for_each(|process| process.send_signal(Signal::STOP));
+            Err("something runs")
+        })
+        .map(|_| ())
+    }
+
+    /// Lets every process on it go on.
+    pub fn resume_all(&self) {
+        for process in self.cgroups.list_processes().into_iter().filter_map(Process::from_pid) {
+            process.send_signal(Signal::CONT);
+        }
     }
 
     /// Its PID 1, seen from outside: another one after every boot.

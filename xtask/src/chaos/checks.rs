@@ -6,7 +6,7 @@ use muster_tests::cluster::{Cluster, Running};
 use super::users::{Wish, Wishes};
 
 fn is_ours(unit: &str) -> bool {
-    unit.starts_with("single") || unit.starts_with("apart@")
+    unit.starts_with("single") || unit.starts_with("apart@") || unit.starts_with("box")
 }
 
 /// The units that run and their hosts, with the id of each run.

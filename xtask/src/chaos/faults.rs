@@ -7,12 +7,15 @@ use muster_tests::cluster::Cluster;
 use muster_tests::lab::{ETCD_PORT, Host, Signal};
 
 use super::chance::Chance;
-use super::checks;
-use super::plan::{Fault, FaultKind, Round, milliseconds_of};
+use super::kinds::FaultKind;
+use super::plan::{Fault, Round, milliseconds_of};
 use super::users::Wishes;
+use super::{checks, exchange};
 
 const ETCD: &str = "etcd.service";
 const MUSTERD: &str = "musterd.service";
+const ENGINE: &str = "docker.service";
+const BUS: &str = "dbus.service";
 
 /// How closely a round is looked at while it lasts.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,6 +25,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) fn play_round(
     cluster: &Cluster,
     round: &Round,
+    builds: usize,
     wishes: &mut Wishes,
     chance: &mut Chance,
 ) -> Result<Vec<String>> {
@@ -33,17 +37,20 @@ pub(super) fn play_round(
     let mut requests: Vec<Duration> =
         (0..round.requests).map(|_| milliseconds_of(chance.number_below(length))).collect();
     requests.sort();
-    let mut asked = Vec::new();
+    let mut asked: Vec<String> = Vec::new();
     while !(waiting.is_empty() && lasting.is_empty()) {
         let now = began.elapsed();
         while waiting.first().is_some_and(|fault| fault.begins <= now) {
             let fault = waiting.remove(0);
-            begin_fault(cluster, fault)?;
+            begin_fault(cluster, fault, builds)?;
             lasting.push(fault);
         }
         let over = |fault: &Fault| fault.begins + fault.lasts <= now;
         for fault in lasting.iter().filter(|fault| over(fault)) {
             end_fault(cluster, *fault)?;
+            if fault.kind.exchanges_data() {
+                wishes.leave_open(&asked);
+            }
         }
         lasting.retain(|fault| !over(fault));
         if requests.first().is_some_and(|at| *at <= now) {
@@ -58,16 +65,21 @@ pub(super) fn play_round(
     Ok(asked)
 }
 
-fn begin_fault(cluster: &Cluster, fault: Fault) -> Result<()> {
+fn begin_fault(cluster: &Cluster, fault: Fault, builds: usize) -> Result<()> {
     let host = cluster.host(fault.host)?;
     let told = || format!("{:?} of {}", fault.kind, host.name());
     cluster.step(&format!("  {}", told()));
     let done = match fault.kind {
         FaultKind::PowerCut => host.power_cut(),
         FaultKind::CleanReboot => host.reboot().map(|_| ()),
+        FaultKind::HostPaused => host.pause_all(),
         FaultKind::CableCut => host.cut_network(),
         FaultKind::DeafHost => drop_packets(cluster, host, "INPUT", ""),
         FaultKind::MuteHost => drop_packets(cluster, host, "OUTPUT", ""),
+        FaultKind::DeafToOne => {
+            let other = cluster.host((fault.host + 1) % cluster.hosts().len())?;
+            drop_packets(cluster, host, "INPUT", &format!("-s {}", other.address()))
+        }
         FaultKind::LossyHost => {
             drop_packets(cluster, host, "INPUT", "-m statistic --mode random --probability 0.3")
         }
@@ -75,9 +87,14 @@ fn begin_fault(cluster: &Cluster, fault: Fault) -> Result<()> {
             let line = "tc qdisc add dev eth0 root tbf rate 200kbit burst 4kb latency 2s";
             cluster.run(host, line).map(|_| ())
         }
+        FaultKind::DiskFull => exchange::fill_disk(cluster, host),
         FaultKind::DaemonPaused => host.signal_unit(MUSTERD, Signal::STOP),
         FaultKind::DaemonKilled => host.signal_unit(MUSTERD, Signal::KILL),
         FaultKind::DaemonRestarted => cluster.run(host, "systemctl restart musterd").map(|_| ()),
+        FaultKind::Upgraded => {
+            let number = usize::from(fault.begins.subsec_millis().is_multiple_of(2)) % builds;
+            upgrade(cluster, host, number)
+        }
         FaultKind::MemberPaused => host.signal_unit(ETCD, Signal::STOP),
         FaultKind::MemberKilled => {
             cluster.run(host, "systemctl kill --signal=KILL etcd; systemctl stop etcd").map(|_| ())
@@ -87,6 +104,11 @@ fn begin_fault(cluster: &Cluster, fault: Fault) -> Result<()> {
         }
         FaultKind::Compacted => compact(cluster),
         FaultKind::StoreFull => fill_store(cluster),
+        FaultKind::StoreRestored => exchange::take_snapshot(cluster),
+        FaultKind::StoreEmptied => exchange::empty_store(cluster),
+        FaultKind::EngineKilled => host.signal_unit(ENGINE, Signal::KILL),
+        FaultKind::EnginePaused => host.signal_unit(ENGINE, Signal::STOP),
+        FaultKind::BusKilled => host.signal_unit(BUS, Signal::KILL),
         FaultKind::Reexecuted => cluster.run(host, "systemctl daemon-reexec").map(|_| ()),
     };
     // What fails because another fault is there already is no failure of the run.
@@ -102,13 +124,16 @@ fn end_fault(cluster: &Cluster, fault: Fault) -> Result<()> {
         FaultKind::PowerCut => {
             host.power_on()?;
         }
+        FaultKind::HostPaused => host.resume_all(),
         FaultKind::CableCut => host.restore_network()?,
-        FaultKind::DeafHost | FaultKind::LossyHost => let_packets_pass(cluster, host, "INPUT")?,
+        FaultKind::DeafHost | FaultKind::DeafToOne | FaultKind::LossyHost => {
+            let_packets_pass(cluster, host, "INPUT")?;
+        }
         FaultKind::MuteHost => let_packets_pass(cluster, host, "OUTPUT")?,
-
         FaultKind::SlowHost => {
             cluster.run_shell(host, "tc qdisc del dev eth0 root")?;
         }
+        FaultKind::DiskFull => exchange::make_room(cluster, host)?,
         FaultKind::DaemonPaused => host.signal_unit(MUSTERD, Signal::CONT)?,
         FaultKind::MemberPaused => host.signal_unit(ETCD, Signal::CONT)?,
         FaultKind::MemberKilled => {
@@ -122,14 +147,19 @@ fn end_fault(cluster: &Cluster, fault: Fault) -> Result<()> {
         }
         FaultKind::StoreFull => {
             cluster.wait_for_condition("etcd to have room again", || {
-                let host = hosts_with_power(cluster).next().context("no host has power")?;
-                cluster.run(host, "timeout 5 etcdctl alarm disarm").map(|_| ())
+                on_any_host(cluster, "timeout 2 etcdctl alarm disarm")
             })?;
         }
+        FaultKind::StoreRestored => exchange::restore_store(cluster)?,
+        FaultKind::StoreEmptied => exchange::return_data(cluster)?,
+        FaultKind::EnginePaused => host.signal_unit(ENGINE, Signal::CONT)?,
         FaultKind::CleanReboot
         | FaultKind::DaemonKilled
         | FaultKind::DaemonRestarted
+        | FaultKind::Upgraded
         | FaultKind::Compacted
+        | FaultKind::EngineKilled
+        | FaultKind::BusKilled
         | FaultKind::Reexecuted => {}
     }
     Ok(())
@@ -150,21 +180,43 @@ fn let_packets_pass(cluster: &Cluster, host: &Host, chain: &str) -> Result<()> {
     cluster.run_shell(host, &format!("iptables -F {chain}")).map(|_| ())
 }
 
+/// Runs a command on one host after the other until it succeeds: which of them are out of reach is chance's.
+fn on_any_host(cluster: &Cluster, line: &str) -> Result<()> {
+    let mut last = None;
+    for host in hosts_with_power(cluster) {
+        match cluster.run(host, line) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.context("no host has power")?)
+}
+
+/// The file of a package on a host.
+pub(super) fn build_file(number: usize) -> String {
+    format!("/root/muster-{number}.deb")
+}
+
+/// Installs a package over the one that is there, as docs/operations.md says.
+fn upgrade(cluster: &Cluster, host: &Host, number: usize) -> Result<()> {
+    let package = build_file(number);
+    let line = format!(
+        "DEBIAN_FRONTEND=noninteractive dpkg --force-confold --install {package} </dev/null"
+    );
+    cluster.run(host, &line).map(|_| ())
+}
+
 /// Drops the history up to now.
 fn compact(cluster: &Cluster) -> Result<()> {
-    let host = hosts_with_power(cluster).next().context("no host has power")?;
-    let line = "revision=$(timeout 5 etcdctl get / --write-out=fields | sed -n 's/^\"Revision\" : //p') && \
-                timeout 10 etcdctl compact $revision";
-    cluster.run(host, line).map(|_| ())
+    let line = "revision=$(timeout 2 etcdctl get / --write-out=fields | sed -n 's/^\"Revision\" : //p') && \
+                timeout 5 etcdctl compact $revision";
+    on_any_host(cluster, line)
 }
 
 /// Has etcd say that its space is used up, as a member does that has reached its quota: it takes no writes until the alarm is
 /// taken back. etcdctl can only do the latter, so etcd's gateway is asked.
 fn fill_store(cluster: &Cluster) -> Result<()> {
-    let host = hosts_with_power(cluster).next().context("no host has power")?;
-    let url = format!("http://{}:{ETCD_PORT}/v3/maintenance/alarm", host.address());
     let body = "{\"action\":\"ACTIVATE\",\"memberID\":\"1\",\"alarm\":\"NOSPACE\"}";
-    cluster
-        .run(host, &format!("curl --fail --silent --max-time 5 --data '{body}' {url}"))
-        .map(|_| ())
+    let url = format!("http://127.0.0.1:{ETCD_PORT}/v3/maintenance/alarm");
+    on_any_host(cluster, &format!("curl --fail --silent --max-time 2 --data '{body}' {url}"))
 }

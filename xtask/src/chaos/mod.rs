@@ -1,12 +1,14 @@
 //! `cargo xtask chaos`: the lab under faults that a seed chooses, checked from outside.
 //!
-//! Owns the order of a run: rounds of faults and users, calm, checks. What may happen is in `plan`, how it is done in `faults` and
-//! `users`, what must be true in `checks`. The same seed gives the same faults at the same times of a round; what hosts make of them
+//! Owns the order of a run: rounds of faults and users, calm, checks. What may happen is in `kinds` and `plan`, how it is done in
+//! `faults`, `exchange` and `users`, what must be true in `checks`. The same seed gives the same faults at the same times of a round; what hosts make of them
 //! is theirs.
 
 mod chance;
 mod checks;
+mod exchange;
 mod faults;
+mod kinds;
 mod plan;
 mod users;
 
@@ -37,6 +39,9 @@ pub(crate) struct ChaosArguments {
     /// Take musterd and musterctl from here instead of building them.
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
+    /// Programs of another build, which upgrades take turns with.
+    #[arg(long, value_name = "DIR")]
+    other_binaries: Option<PathBuf>,
 }
 
 pub(crate) fn run_chaos(arguments: &ChaosArguments) -> Result<()> {
@@ -47,25 +52,48 @@ pub(crate) fn run_chaos(arguments: &ChaosArguments) -> Result<()> {
         Some(binaries) => binaries.clone(),
         None => build::build_release()?,
     };
+    let mut builds = Vec::new();
+    for directory in arguments.other_binaries.iter().chain([&binaries]) {
+        builds.push(std::fs::read(dist::make_package(directory)?)?);
+    }
+    // Made last, it is what lies there.
     let package = dist::make_package(&binaries)?;
-    let provision = vec!["--ttl".to_owned(), TTL.to_owned()];
-    let options = Options { package: Some(package), provision, ..Options::default() };
+    let provision = ["--ttl", TTL, "--docker-live-restore"].map(str::to_owned).to_vec();
+    let options =
+        Options { package: Some(package), provision, containers: true, ..Options::default() };
     let cluster = Cluster::boot_hosts(&options)?;
-    let result = run_rounds(&cluster, seed, Duration::from_secs(arguments.minutes * 60));
-    match result {
-        Ok(tally) => {
+    let mut tally = plan::Tally::default();
+    let limit = Duration::from_secs(arguments.minutes * 60);
+    match run_rounds(&cluster, &builds, seed, limit, &mut tally) {
+        Ok(()) => {
             cluster.tear_down()?;
             println!("chaos: seed {seed}: {tally}, no violation");
             Ok(())
         }
         // Dropping the cluster tells what the hosts have to say.
-        Err(error) => bail!("chaos: seed {seed}: {error:#}"),
+        Err(error) => bail!("chaos: seed {seed}: after {tally}: {error:#}"),
     }
 }
 
-fn run_rounds(cluster: &Cluster, seed: u64, limit: Duration) -> Result<plan::Tally> {
+/// The packages that upgrades take turns with, on each host.
+fn deliver_builds(cluster: &Cluster, builds: &[Vec<u8>]) -> Result<()> {
+    for host in cluster.hosts() {
+        for (number, build) in builds.iter().enumerate() {
+            host.write_file(&faults::build_file(number), build)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_rounds(
+    cluster: &Cluster,
+    builds: &[Vec<u8>],
+    seed: u64,
+    limit: Duration,
+    tally: &mut plan::Tally,
+) -> Result<()> {
     let began = Instant::now();
-    let mut tally = plan::Tally::default();
+    deliver_builds(cluster, builds)?;
     let mut wishes = Wishes::new(cluster)?;
     checks::await_calm(cluster, &wishes)?;
     let mut number = 0;
@@ -74,15 +102,16 @@ fn run_rounds(cluster: &Cluster, seed: u64, limit: Duration) -> Result<plan::Tal
         let round = Round::choose_faults(&mut chance, cluster.hosts().len());
         cluster.step(&format!("round {number}: {round}"));
         let before = checks::running_units(cluster)?;
-        let asked = faults::play_round(cluster, &round, &mut wishes, &mut chance)?;
+        let asked = faults::play_round(cluster, &round, builds.len(), &mut wishes, &mut chance)?;
         cluster.step("calm");
         checks::await_calm(cluster, &wishes)?;
         if round.keeps_everything() {
             checks::ensure_nothing_moved(cluster, &before, &wishes, &asked)?;
         }
         wishes.ask_again(cluster)?;
+        cluster.assert_sound()?;
         tally.add_round(&round);
         number += 1;
     }
-    Ok(tally)
+    Ok(())
 }

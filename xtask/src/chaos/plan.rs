@@ -5,95 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::chance::Chance;
-
-/// A kind of fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum FaultKind {
-    /// A host loses power, and has it back later.
-    PowerCut,
-    /// A host reboots by itself, in order.
-    CleanReboot,
-    /// A host's cable is pulled.
-    CableCut,
-    /// A host hears nobody, and is heard.
-    DeafHost,
-    /// A host is heard by nobody, and hears.
-    MuteHost,
-    /// A part of what a host is sent does not arrive.
-    LossyHost,
-    /// A host's card sends slowly: what is queued arrives late.
-    SlowHost,
-    /// A daemon is paused.
-    DaemonPaused,
-    /// A daemon is killed; systemd starts it again.
-    DaemonKilled,
-    /// A daemon is restarted as an upgrade of its package does.
-    DaemonRestarted,
-    /// A member of etcd is paused.
-    MemberPaused,
-    /// A member of etcd is killed, and started later.
-    MemberKilled,
-    /// All members of etcd are paused: an outage of the store.
-    StorePaused,
-    /// The history of etcd is dropped.
-    Compacted,
-    /// etcd says that it has no room, and has it again later.
-    StoreFull,
-    /// systemd executes itself anew.
-    Reexecuted,
-}
-
-use FaultKind as K;
-
-/// All kinds, each as often as it stands here.
-const KINDS: [FaultKind; 21] = [
-    K::PowerCut,
-    K::PowerCut,
-    K::CleanReboot,
-    K::CableCut,
-    K::CableCut,
-    K::DeafHost,
-    K::MuteHost,
-    K::LossyHost,
-    K::SlowHost,
-    K::DaemonPaused,
-    K::DaemonPaused,
-    K::DaemonKilled,
-    K::DaemonKilled,
-    K::DaemonRestarted,
-    K::MemberPaused,
-    K::MemberKilled,
-    K::StorePaused,
-    K::StorePaused,
-    K::Compacted,
-    K::StoreFull,
-    K::Reexecuted,
-];
-
-impl FaultKind {
-    /// True if no unit may stop, start or move for it, however long it lasts.
-    fn keeps_everything(self) -> bool {
-        matches!(
-            self,
-            K::DaemonKilled
-                | K::DaemonRestarted
-                | K::MemberPaused
-                | K::MemberKilled
-                | K::StorePaused
-                | K::Compacted
-                | K::StoreFull
-                | K::Reexecuted
-        )
-    }
-
-    /// True if it is over as soon as it is done.
-    fn is_instant(self) -> bool {
-        matches!(
-            self,
-            K::CleanReboot | K::DaemonKilled | K::DaemonRestarted | K::Compacted | K::Reexecuted
-        )
-    }
-}
+use super::kinds::{FaultKind, KINDS};
 
 /// One fault of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +53,9 @@ impl Round {
                     milliseconds_of(200 + chance.number_below(LONGEST))
                 },
             };
-            // A host that is off cannot be paused, and a fault of a kind that is there already ends with the first.
-            let clashes = |other: &Fault| other.host == fault.host || other.kind == fault.kind;
+            // A host that is off cannot be paused.
+            let clashes =
+                |other: &Fault| other.host == fault.host || other.kind.clashes_with(fault.kind);
             if !faults.iter().any(clashes) {
                 faults.push(fault);
             }
@@ -215,6 +128,13 @@ mod tests {
             hosts.dedup();
             assert_eq!(hosts.len(), round.faults.len(), "{round}");
             assert!(!round.faults.is_empty());
+            for (index, fault) in round.faults.iter().enumerate() {
+                let others = round.faults.iter().skip(index + 1);
+                assert!(
+                    others.clone().all(|other| !fault.kind.clashes_with(other.kind)),
+                    "{round}"
+                );
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Wishes(pub(super) BTreeMap<String, Wish>);
 
 /// Units that may be anywhere.
 const SINGLES: usize = 6;
+/// Containers that may be anywhere.
+const BOXES: usize = 2;
 /// Instances no two of which may be on one host: one fewer than hosts, so that a lost host strands none.
 const APART: usize = 2;
 
@@ -40,26 +42,31 @@ impl Wishes {
     /// Submits and starts all units.
     pub(super) fn new(cluster: &Cluster) -> Result<Self> {
         let host = cluster.host(0)?;
-        let mut wishes = BTreeMap::new();
-        for number in 1..=SINGLES {
-            let unit = format!("single{number}.service");
-            cluster.write_sleeper(host, &unit, "")?;
-            wishes.insert(unit, Wish::Runs);
-        }
-        cluster.write_sleeper(host, "apart@.service", "Conflicts=apart@*.service")?;
-        for number in 1..=APART {
-            wishes.insert(format!("apart@{number}.service"), Wish::Runs);
-        }
-        let names: Vec<&str> = wishes.keys().map(String::as_str).collect();
-        cluster.run(host, &format!("musterctl start {}", names.join(" ")))?;
+        let singles: Vec<String> = (1..=SINGLES).map(|n| format!("single{n}.service")).collect();
+        let boxes: Vec<String> = (1..=BOXES).map(|n| format!("box{n}.container")).collect();
+        let apart = (1..=APART).map(|n| format!("apart@{n}.service"));
         // Every host has the files, so that users can ask any of them.
         for host in cluster.hosts() {
-            for unit in wishes.keys().filter(|unit| unit.starts_with("single")) {
+            for unit in &singles {
                 cluster.write_sleeper(host, unit, "")?;
+            }
+            for unit in &boxes {
+                cluster.write_container(host, unit, "")?;
             }
             cluster.write_sleeper(host, "apart@.service", "Conflicts=apart@*.service")?;
         }
+        let names = singles.iter().chain(&boxes).cloned().chain(apart);
+        let wishes: BTreeMap<String, Wish> = names.map(|unit| (unit, Wish::Runs)).collect();
+        let names: Vec<&str> = wishes.keys().map(String::as_str).collect();
+        cluster.run(host, &format!("musterctl start {}", names.join(" ")))?;
         Ok(Self(wishes))
+    }
+
+    /// The store has forgotten what became of these, or never knew it: nobody knows any more what is wanted.
+    pub(super) fn leave_open(&mut self, units: &[String]) {
+        for unit in units {
+            self.0.insert(unit.clone(), Wish::Open);
+        }
     }
 
     /// Asks for something by chance, at any host that has power. The answer becomes a wish. Returns the unit, and what was said.
