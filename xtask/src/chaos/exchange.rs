@@ -63,10 +63,10 @@ pub(super) fn return_data(cluster: &Cluster) -> Result<()> {
     exchange_data(cluster, &give)
 }
 
-/// Does something to the data of all members while none of them runs.
+/// Does something to the data of all members while none of them runs. They are started again whatever comes of it.
 fn exchange_data(cluster: &Cluster, line: &str) -> Result<()> {
-    cluster.for_each_host(|_, host| cluster.run(host, STOP_ETCD))?;
-    let done = cluster.for_each_host(|_, host| cluster.run(host, line));
+    let stopped = cluster.for_each_host(|_, host| cluster.run(host, STOP_ETCD));
+    let done = stopped.and_then(|_| cluster.for_each_host(|_, host| cluster.run(host, line)));
     cluster.for_each_host(|_, host| cluster.run(host, "systemctl start --no-block etcd"))?;
     done.map(|_| ())
 }
