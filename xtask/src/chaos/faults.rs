@@ -93,7 +93,7 @@ fn begin_fault(cluster: &Cluster, fault: Fault, builds: usize) -> Result<()> {
         FaultKind::DaemonRestarted => cluster.run(host, "systemctl restart musterd").map(|_| ()),
         FaultKind::Upgraded => {
             let number = usize::from(fault.begins.subsec_millis().is_multiple_of(2)) % builds;
-            upgrade(cluster, host, number)
+            install_build(cluster, host, number)
         }
         FaultKind::MemberPaused => host.signal_unit(ETCD, Signal::STOP),
         FaultKind::MemberKilled => {
@@ -147,7 +147,7 @@ fn end_fault(cluster: &Cluster, fault: Fault) -> Result<()> {
         }
         FaultKind::StoreFull => {
             cluster.wait_for_condition("etcd to have room again", || {
-                on_any_host(cluster, "timeout 2 etcdctl alarm disarm")
+                run_on_any_host(cluster, "timeout 2 etcdctl alarm disarm")
             })?;
         }
         FaultKind::StoreRestored => exchange::restore_store(cluster)?,
@@ -181,7 +181,7 @@ fn let_packets_pass(cluster: &Cluster, host: &Host, chain: &str) -> Result<()> {
 }
 
 /// Runs a command on one host after the other until it succeeds: which of them are out of reach is chance's.
-fn on_any_host(cluster: &Cluster, line: &str) -> Result<()> {
+fn run_on_any_host(cluster: &Cluster, line: &str) -> Result<()> {
     let mut last = None;
     for host in hosts_with_power(cluster) {
         match cluster.run(host, line) {
@@ -198,7 +198,7 @@ pub(super) fn build_file(number: usize) -> String {
 }
 
 /// Installs a package over the one that is there, as docs/operations.md says.
-fn upgrade(cluster: &Cluster, host: &Host, number: usize) -> Result<()> {
+fn install_build(cluster: &Cluster, host: &Host, number: usize) -> Result<()> {
     let package = build_file(number);
     let line = format!(
         "DEBIAN_FRONTEND=noninteractive dpkg --force-confold --install {package} </dev/null"
@@ -210,7 +210,7 @@ fn upgrade(cluster: &Cluster, host: &Host, number: usize) -> Result<()> {
 fn compact(cluster: &Cluster) -> Result<()> {
     let line = "revision=$(timeout 2 etcdctl get / --write-out=fields | sed -n 's/^\"Revision\" : //p') && \
                 timeout 5 etcdctl compact $revision";
-    on_any_host(cluster, line)
+    run_on_any_host(cluster, line)
 }
 
 /// Has etcd say that its space is used up, as a member does that has reached its quota: it takes no writes until the alarm is
@@ -218,5 +218,5 @@ fn compact(cluster: &Cluster) -> Result<()> {
 fn fill_store(cluster: &Cluster) -> Result<()> {
     let body = "{\"action\":\"ACTIVATE\",\"memberID\":\"1\",\"alarm\":\"NOSPACE\"}";
     let url = format!("http://127.0.0.1:{ETCD_PORT}/v3/maintenance/alarm");
-    on_any_host(cluster, &format!("curl --fail --silent --max-time 2 --data '{body}' {url}"))
+    run_on_any_host(cluster, &format!("curl --fail --silent --max-time 2 --data '{body}' {url}"))
 }
