@@ -16,16 +16,13 @@ pub(super) fn draw_seed() -> u64 {
 impl Chance {
     /// The chance of one round: each has its own, so that a round is the same whatever those before it needed.
     pub(super) fn new(seed: u64, round: u64) -> Self {
-        let mut chance = Self(seed ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        chance.next();
-        chance
+        // Each mixed by itself: added up they would make one round's numbers those of the next, one later.
+        Self(mix(mix(seed) ^ round))
     }
 
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let state = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        state ^ (state >> 31)
+        mix(self.0)
     }
 
     /// A number below `end`; 0 for an `end` of 0.
@@ -38,6 +35,13 @@ impl Chance {
     pub(super) fn pick_one<T: Copy>(&mut self, of: &[T]) -> Option<T> {
         of.get(self.number_below(of.len())).copied()
     }
+}
+
+/// A number in which every bit of another counts.
+fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 #[cfg(test)]
@@ -53,5 +57,17 @@ mod tests {
         assert_eq!(drawn(7, 3), drawn(7, 3));
         assert_ne!(drawn(7, 3), drawn(7, 4));
         assert_ne!(drawn(7, 3), drawn(8, 3));
+    }
+
+    #[test]
+    fn no_two_rounds_have_numbers_in_common() {
+        let drawn = |round| {
+            let mut chance = Chance::new(7, round);
+            (0..8).map(|_| chance.next()).collect::<Vec<_>>()
+        };
+        let mut all: Vec<u64> = (0..100).flat_map(drawn).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 800);
     }
 }
