@@ -3,7 +3,6 @@
 
 use anyhow::{Context as _, Result, ensure};
 use muster_tests::cluster::{Cluster, PREFIX, Running};
-use muster_tests::lab::Host;
 
 /// Long enough that a host which is busy with something else is not lost while etcd is there.
 const TTL: &str = "10s";
