@@ -83,15 +83,6 @@ pub enum Violation {
         /// That of the cluster in the store.
         store: ClusterId,
     },
-    /// A machine has seen a later revision of the store than the one it is at.
-    RevisionBackwards {
-        /// The machine.
-        machine: MachineId,
-        /// The revision that it has seen.
-        seen: u64,
-        /// The revision that the store is at.
-        store: u64,
-    },
 
     // Wrong if it stays: the records.
     /// The store could not be read.

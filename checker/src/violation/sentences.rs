@@ -124,12 +124,6 @@ impl Violation {
                 let at = short_id(machine);
                 format!("{at} belongs to the cluster {known}, and the store is that of {store}")
             }
-            Self::RevisionBackwards { machine, seen, store } => {
-                let at = short_id(machine);
-                format!(
-                    "{at} has seen revision {seen} of the store, which is at {store}: it was restored"
-                )
-            }
             Self::StoreUnread { problem } => {
                 format!("the store cannot be read: {}", clean_text(problem))
             }

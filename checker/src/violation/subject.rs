@@ -54,7 +54,6 @@ impl Violation {
             Self::TemplatePlaced { machine, .. }
             | Self::ConflictTogether { machine, .. }
             | Self::OtherCluster { machine, .. }
-            | Self::RevisionBackwards { machine, .. }
             | Self::LeaderWithoutLease { machine, .. }
             | Self::LeaderUnaware { machine, .. }
             | Self::MemberMissing { machine, .. }

@@ -46,9 +46,6 @@ impl Violation {
             Self::OtherCluster { .. } => {
                 "point that machine at its own store, or the others: `etcd.endpoints` and `prefix` in muster.toml say which it is"
             }
-            Self::RevisionBackwards { .. } => {
-                "if the store was restored from a backup on purpose: restart musterd on that machine"
-            }
             Self::StoreUnread { .. } => {
                 "repair the store: `journalctl -u musterd` and etcd's own log say what is wrong; units that run go on"
             }

@@ -27,7 +27,7 @@ impl Severity {
 }
 
 /// Every word with its weight, in the order in which violations are listed.
-pub const WORDS: [(&str, Severity); 54] = [
+pub const WORDS: [(&str, Severity); 53] = [
     ("placed-twice", Severity::Unsafe),
     ("runs-twice", Severity::Unsafe),
     ("template-placed", Severity::Unsafe),
@@ -36,7 +36,6 @@ pub const WORDS: [(&str, Severity); 54] = [
     ("record-without-lease", Severity::Unsafe),
     ("slot-twice", Severity::Unsafe),
     ("other-cluster", Severity::Unsafe),
-    ("revision-backwards", Severity::Unsafe),
     ("store-unread", Severity::Unsettled),
     ("record-unreadable", Severity::Unsettled),
     ("leader-missing", Severity::Unsettled),
@@ -96,7 +95,6 @@ impl Violation {
             Self::RecordWithoutLease { .. } => "record-without-lease",
             Self::SlotTwice { .. } => "slot-twice",
             Self::OtherCluster { .. } => "other-cluster",
-            Self::RevisionBackwards { .. } => "revision-backwards",
             Self::StoreUnread { .. } => "store-unread",
             Self::RecordUnreadable { .. } => "record-unreadable",
             Self::LeaderMissing => "leader-missing",

@@ -72,7 +72,6 @@ impl PaperCluster {
             version: String::new(),
             clock: 0,
             cluster: None,
-            revision: 0,
             leading: leader.is_some_and(|leader| leader.machine == *machine),
             components: ["store", "lease", "runner", "placements"].map(component).into(),
             warnings: Vec::new(),
@@ -289,7 +288,6 @@ impl PaperCluster {
             "id" => report.machine = machine(value),
             "boot" => value.clone_into(&mut report.boot),
             "cluster" => report.cluster = Some(value.repeat(32).parse().unwrap()),
-            "revision" => report.revision = value.parse().unwrap(),
             "leading" => report.leading = value.parse().unwrap(),
             "warning" => report.warnings.push(value.to_owned()),
             "unseen" => {

@@ -39,9 +39,6 @@ pub struct MachineReport {
     /// The identity of the cluster whose placements it carries out; absent when it knows none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterId>,
-    /// The highest revision of the store that it has seen; 0 when it is not told.
-    #[serde(default)]
-    pub revision: u64,
     /// True if it believes that it leads.
     #[serde(default)]
     pub leading: bool,

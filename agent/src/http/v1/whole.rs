@@ -125,7 +125,6 @@ async fn own_report(app: &App) -> MachineReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         clock: app.wall.unix_seconds() * 1000,
         cluster: seen.cluster,
-        revision: 0,
         leading: status.leading,
         components: components.collect(),
         warnings: app.registry.store_warnings(),
