@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A number with its thousands apart.
-pub(super) fn grouped(number: u64) -> String {
+pub(super) fn group_digits(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -16,9 +16,9 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// A number of things, with the word for one of them or for several.
-pub(super) fn counted(number: u64, one: &str) -> String {
+pub(super) fn count_things(number: u64, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
-    format!("{} {one}{plural}", grouped(number))
+    format!("{} {one}{plural}", group_digits(number))
 }
 
 /// A length of time, in seconds or in minutes and seconds.
@@ -38,10 +38,10 @@ mod tests {
     #[test]
     fn figures_are_readable() {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
+            assert_eq!(group_digits(number), text);
         }
-        assert_eq!(counted(1, "seed"), "1 seed");
-        assert_eq!(counted(2000, "seed"), "2,000 seeds");
+        assert_eq!(count_things(1, "seed"), "1 seed");
+        assert_eq!(count_things(2000, "seed"), "2,000 seeds");
         assert_eq!(shown_time(Duration::from_millis(7500)), "7.5 s");
         assert_eq!(shown_time(Duration::from_secs(300)), "5 min 0 s");
     }

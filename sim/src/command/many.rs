@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use muster_common::probe;
 
-use super::Found;
-use super::figures::{counted, grouped, shown_time};
+use super::figures::{count_things, group_digits, shown_time};
+use super::found::Found;
 use crate::coverage::Coverage;
 use crate::invariants::Violation;
 use crate::moment::Micros;
@@ -161,15 +161,15 @@ impl Sums {
     fn describe_progress(&self, elapsed: Duration, amount: Amount) -> String {
         let left = match amount {
             Amount::Seeds(count) => {
-                format!("{} to go", counted(count.saturating_sub(self.runs), "seed"))
+                format!("{} to go", count_things(count.saturating_sub(self.runs), "seed"))
             }
             Amount::Time(time) => format!("{} to go", shown_time(time.saturating_sub(elapsed))),
         };
         let failed = self.failing.len();
         format!(
             "{}, {failed} failed, {}, {:.3} node-years; {left}",
-            counted(self.runs, "seed"),
-            counted(self.coverage.count_faults(), "fault"),
+            count_things(self.runs, "seed"),
+            count_things(self.coverage.count_faults(), "fault"),
             self.node_seconds / YEAR
         )
     }
@@ -179,12 +179,12 @@ impl Sums {
         let seconds = took.as_secs_f64().max(0.001);
         println!(
             "{}, {} failed; {}, {}, {:.4} node-years, {} in {}: {:.0} times real time",
-            counted(self.runs, "seed"),
+            count_things(self.runs, "seed"),
             self.failing.len(),
-            counted(self.coverage.count_faults(), "fault"),
-            counted(self.coverage.count_requests(), "request"),
+            count_things(self.coverage.count_faults(), "fault"),
+            count_things(self.coverage.count_requests(), "request"),
             self.node_seconds / YEAR,
-            counted(self.events, "event"),
+            count_things(self.events, "event"),
             shown_time(took),
             self.lasted.as_secs_f64() / seconds,
         );
@@ -197,7 +197,7 @@ impl Sums {
             let named = self.failing.iter().take(NAMED_SEEDS).map(|(seed, _)| seed.to_string());
             let more = self.failing.len().saturating_sub(NAMED_SEEDS);
             let more = if more > 0 {
-                format!(" and {} more", grouped(more as u64))
+                format!(" and {} more", group_digits(more as u64))
             } else {
                 String::new()
             };

@@ -3,6 +3,7 @@
 //! Owns what can be asked for. What comes of it is printed by the files below: failing seeds at once, each so that it can be run again.
 
 mod figures;
+mod found;
 mod many;
 mod planted;
 mod single;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Parser};
 
 use crate::planted::{PLANTED, PlantedFault, find_fault};
+use found::Found;
 
 /// Run the daemons' own loops in a world that fails by a seed, and look for what must never happen.
 ///
@@ -83,21 +85,6 @@ pub fn run_command(arguments: &SimArguments) -> ExitCode {
         many::run_seeds(&run, arguments.coverage)
     };
     if found == Found::Nothing { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// The outcome of whatever was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// All is well.
-    Nothing,
-    /// Something is not, and was printed.
-    Something,
-}
-
-impl From<bool> for Found {
-    fn from(something: bool) -> Self {
-        if something { Self::Something } else { Self::Nothing }
-    }
 }
 
 fn parse_minutes(text: &str) -> Result<Duration, String> {

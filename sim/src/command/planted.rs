@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use muster_common::probe;
 
-use super::Found;
-use super::figures::{counted, shown_time};
+use super::figures::{count_things, shown_time};
+use super::found::Found;
 use super::single::seeds_directory;
 use crate::invariants::Violation;
 use crate::keep::{KeptRun, kept_runs};
@@ -41,7 +41,7 @@ pub(super) fn run_planted(faults: &[&'static PlantedFault], first: u64, jobs: us
     let search = Search { first, kept, healthy: Mutex::default() };
     let next = AtomicUsize::new(0);
     let mut holes = 0;
-    println!("{} planted, seeds from {first} on", counted(faults.len() as u64, "fault"));
+    println!("{} planted, seeds from {first} on", count_things(faults.len() as u64, "fault"));
     std::thread::scope(|scope| {
         let (rows, taken) = mpsc::channel();
         for _ in 0..jobs.min(faults.len()) {
@@ -63,7 +63,7 @@ pub(super) fn run_planted(faults: &[&'static PlantedFault], first: u64, jobs: us
     println!(
         "{} of {} found, {holes} not, in {}",
         faults.len() - holes,
-        counted(faults.len() as u64, "fault"),
+        count_things(faults.len() as u64, "fault"),
         shown_time(began.elapsed())
     );
     Found::from(holes > 0)
@@ -81,11 +81,11 @@ fn describe_row(fault: &PlantedFault, finding: &Finding) -> String {
         ),
         Finding::Test(test, 0) => format!("{name}: test {test}"),
         Finding::Test(test, tried) => {
-            format!("{name}: test {test}, and none of {}", counted(*tried, "seed"))
+            format!("{name}: test {test}, and none of {}", count_things(*tried, "seed"))
         }
         Finding::Hole(hits) => format!(
             "{name}: HOLE: not found in {}, though passed {hits} times; it leaves out {}",
-            counted(fault.budget, "seed"),
+            count_things(fault.budget, "seed"),
             fault.leaves_out
         ),
     }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use muster_common::probe;
 
-use super::Found;
-use super::figures::counted;
+use super::figures::count_things;
+use super::found::Found;
 use crate::keep::{KeptRun, KeptVerdict, check_kept_run, keep_run, kept_runs};
 use crate::plan::Plan;
 use crate::planted::PlantedFault;
@@ -34,7 +34,7 @@ pub(super) fn run_seed(seed: u64, traces: bool, with: Option<&PlantedFault>) -> 
     println!("{} {}: {}", violation.at, violation.word, violation.text);
     println!(
         "made smaller in {}\n\n{}",
-        counted(runs, "run"),
+        count_things(runs, "run"),
         tell_story(&small, &run_plan(&small, true))
     );
     Found::Something
@@ -111,6 +111,6 @@ pub(super) fn run_kept() -> Found {
             }
         }
     }
-    println!("{}, {failed} failed", counted(runs.len() as u64, "kept run"));
+    println!("{}, {failed} failed", count_things(runs.len() as u64, "kept run"));
     Found::from(failed > 0)
 }

@@ -58,7 +58,7 @@ const WAITS: &str = "engine/src/wait/units_tests::a_rule_of_waits_that_is_left_o
 pub const PLANTED: &[PlantedFault] = &[
     either("absent-machine-holds-global-up", 200, WAITS, "that a machine that is gone for good holds no global unit up"),
     either("any-store-is-ours", 200, REGISTRATION, "that a store of another identity is not ours"),
-    planted("campaign-unguarded", 50, "that only a vacant lead is taken"),
+    planted("campaign-unguarded", 500, "that only a vacant lead is taken"),
     either("changed-wish-forgotten", 200, MACHINE, "that a wish that changed while its unit was busy is carried out after"),
     either("clone-at-one-address-taken-for-ours", 200, REGISTRATION, "that a second daemon of one id is told apart by its boot"),
     either("cluster-not-remembered", 200, MACHINE, "that a machine remembers the cluster whose placements it carries out"),

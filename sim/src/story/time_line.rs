@@ -16,7 +16,7 @@ const MOST_LINES: usize = 70;
 const FIRST_LINES: usize = 15;
 
 /// A line of the trace, or several of them in one.
-struct Line {
+struct StoryLine {
     at: Micros,
     text: String,
     /// It tells of a fault, of a request or of the violation.
@@ -67,12 +67,12 @@ fn has_word(text: &str, word: &str) -> bool {
         .any(|found| found.trim_end_matches('.') == word)
 }
 
-fn read_lines(plan: &Plan, trace: &[(Micros, String)]) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
+fn read_lines(plan: &Plan, trace: &[(Micros, String)]) -> Vec<StoryLine> {
+    let mut lines: Vec<StoryLine> = Vec::new();
     let mut commit: Option<Micros> = None;
     for (at, text) in trace {
         if let Some(planned) = describe_planned(plan, *at, text) {
-            lines.push(Line { at: *at, text: planned, is_planned: true });
+            lines.push(StoryLine { at: *at, text: planned, is_planned: true });
             continue;
         }
         if let Some(changed) = text.strip_prefix("revision ") {
@@ -82,12 +82,12 @@ fn read_lines(plan: &Plan, trace: &[(Micros, String)]) -> Vec<Line> {
             }
             let keys = changed.split_once(": ").map_or(changed, |(_, keys)| keys);
             let text = format!("the store drops {}", words::shorten(keys));
-            lines.push(Line { at: *at, text, is_planned: false });
+            lines.push(StoryLine { at: *at, text, is_planned: false });
             continue;
         }
         commit = text.contains(" commits ").then_some(*at);
         let is_planned = text.starts_with("VIOLATION");
-        lines.push(Line { at: *at, text: words::shorten(text), is_planned });
+        lines.push(StoryLine { at: *at, text: words::shorten(text), is_planned });
     }
     lines
 }
@@ -116,8 +116,8 @@ fn describe_planned(plan: &Plan, at: Micros, text: &str) -> Option<String> {
 }
 
 /// Tells what happens again and again once, with how often and until when.
-fn join_repeated(lines: Vec<Line>) -> Vec<Line> {
-    let mut joined: Vec<Line> = Vec::new();
+fn join_repeated(lines: Vec<StoryLine>) -> Vec<StoryLine> {
+    let mut joined: Vec<StoryLine> = Vec::new();
     let mut lines = lines.into_iter().peekable();
     while let Some(line) = lines.next() {
         let mut last = None;
@@ -129,24 +129,24 @@ fn join_repeated(lines: Vec<Line>) -> Vec<Line> {
         joined.push(line);
         if let Some(at) = last {
             let text = format!("(the same, {more} times more until now)");
-            joined.push(Line { at, text, is_planned: false });
+            joined.push(StoryLine { at, text, is_planned: false });
         }
     }
     joined
 }
 
 /// Leaves out what is about others, where there is more than anybody reads.
-fn choose_lines(lines: Vec<Line>, subjects: &BTreeSet<String>) -> (Vec<Line>, usize) {
+fn choose_lines(lines: Vec<StoryLine>, subjects: &BTreeSet<String>) -> (Vec<StoryLine>, usize) {
     if lines.len() <= MOST_LINES || subjects.is_empty() {
         return (lines, 0);
     }
     let all = lines.len();
-    let is_about = |line: &Line| {
+    let is_about = |line: &StoryLine| {
         line.is_planned
             || line.text.contains("leader")
             || subjects.iter().any(|subject| line.text.contains(subject.as_str()))
     };
-    let told: Vec<Line> = lines.into_iter().filter(is_about).collect();
+    let told: Vec<StoryLine> = lines.into_iter().filter(is_about).collect();
     let left_out = all - told.len();
     (told, left_out)
 }
@@ -155,8 +155,8 @@ fn choose_lines(lines: Vec<Line>, subjects: &BTreeSet<String>) -> (Vec<Line>, us
 mod tests {
     use super::*;
 
-    fn line(at: u64, text: &str) -> Line {
-        Line { at: Micros::from_secs(at), text: text.to_owned(), is_planned: false }
+    fn line(at: u64, text: &str) -> StoryLine {
+        StoryLine { at: Micros::from_secs(at), text: text.to_owned(), is_planned: false }
     }
 
     #[test]

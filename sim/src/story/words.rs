@@ -70,7 +70,7 @@ pub(super) fn describe_item(item: &impl Serialize, plan: &Plan) -> String {
     }
 }
 
-/// How a unit is.
+/// The kind of a unit in words.
 pub(super) fn describe_kind(kind: &impl Serialize) -> String {
     let (kind, _) = kind_and_details(kind);
     let known = UNIT_KINDS.iter().find(|(known, _)| *known == kind);
