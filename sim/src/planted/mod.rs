@@ -63,7 +63,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("clone-at-one-address-taken-for-ours", 200, REGISTRATION, "that a second daemon of one id is told apart by its boot"),
     either("cluster-not-remembered", 200, MACHINE, "that a machine remembers the cluster whose placements it carries out"),
     either("conflict-not-planned-again", 200, LEADER, "that a plan that was overtaken is made again"),
-    planted("conflict-overlooked", 50, "that units that conflict are not placed together"),
+    either("conflict-overlooked", 50, PLACING, "that units that conflict are not placed together"),
     either("contact-never-broken", 200, LOSSES, "that a leader that was cut off itself does not know who was lost"),
     either("cordon-overlooked", 200, PLACING, "that a cordoned machine takes nothing new"),
     tested("destruction-unguarded", "sim/tests/store_rules::a_late_destruction_changes_nothing", "that a destruction rests on the unit that was to be destroyed"),
