@@ -172,7 +172,11 @@ impl World {
                     self.mend_link(machine, &[LinkFault::CutOut, LinkFault::CutIn]);
                 }
             }
-            Fault::Lag(machine) => self.mend_link(machine, &[LinkFault::Lag]),
+            Fault::Lag(machine) => {
+                self.mend_link(machine, &[LinkFault::Lag]);
+                // What is on its way still takes its time, and what is asked for now comes after it.
+                self.facts.note_setback(&Shape::machine_name(machine));
+            }
             Fault::Loss(machine) => self.mend_link(machine, &[LinkFault::Loss]),
             Fault::StorePaused => self.set_all_members(MemberFault::Paused, false),
             Fault::StoreAway => self.set_all_members(MemberFault::Down, false),
@@ -217,13 +221,15 @@ impl World {
         self.facts.now = self.now;
         let leader = self.etcd.find_leader();
         for (number, machine) in self.machines.iter().enumerate() {
+            let name = machine.machine_name();
+            // Where nobody leads, nobody knows the way: it is as it was, and that there is no leader is no fault of the machine.
             let (to_store, from_store) = self.find_way_to_store(number);
+            let was_well = self.facts.machines.get(&name).is_some_and(|before| before.is_well);
+            let knows_way = if leader.is_some() { to_store && from_store } else { was_well };
             let well = machine.daemon_runs()
                 && !machine.power.goes_down()
                 && self.network.is_sound(number)
-                && to_store
-                && from_store;
-            let name = machine.machine_name();
+                && knows_way;
             self.facts.set_condition(&name, well);
             let silent = !machine.daemon_runs() || !to_store || leader.is_none();
             let no_way = leader.is_none() || !to_store && !from_store;
@@ -247,8 +253,8 @@ impl World {
         }
     }
 
-    /// True for each way in which a machine reaches a member that has the leader behind it, and is reached by it. Where nobody leads any member
-    /// does: that there is no leader is no fault of the machine.
+    /// True for each way in which a machine reaches a member that has the leader behind it, and is reached by it; where nobody leads, any
+    /// member.
     fn find_way_to_store(&self, machine: usize) -> (bool, bool) {
         let leader = self.etcd.find_leader();
         let (mut to_store, mut from_store) = (false, false);

@@ -68,6 +68,8 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
         machines.contains(machine)
             && facts.now >= *from
             && facts.now < *to + ttl
+            // One that was away before is lost for itself.
+            && facts.machines.get(machine).is_some_and(|c| c.is_well || c.since + RETURN >= *from)
             && are_half_gone(facts, machines)
     });
     if let Some((machines, _, _)) = together {
