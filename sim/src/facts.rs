@@ -84,8 +84,8 @@ pub(crate) struct Promise {
     open: BTreeSet<usize>,
     /// The last moment at which one was given up in doubt.
     doubtful_until: Option<Micros>,
-    /// The word that counts, and its revision.
-    word: Option<(u64, Option<WantedUnit>)>,
+    /// The word that counts, its revision, and when it was given.
+    word: Option<(u64, Micros, Option<WantedUnit>)>,
 }
 
 /// The answer that a user got to a request about a unit.
@@ -121,9 +121,9 @@ impl Promise {
             }
             UserAnswer::Promised(revision, word) => {
                 let clear = self.doubtful_until.is_none_or(|until| until < asked);
-                let newer = self.word.as_ref().is_none_or(|(known, _)| *known < revision);
+                let newer = self.word.as_ref().is_none_or(|(known, ..)| *known < revision);
                 if clear && newer {
-                    self.word = Some((revision, word));
+                    self.word = Some((revision, now, word));
                 }
             }
             UserAnswer::Nothing => {}
@@ -131,8 +131,8 @@ impl Promise {
     }
 
     /// What was said after a revision counts no more, and nobody knows what becomes of what is under way.
-    fn forget_after(&mut self, revision: u64, now: Micros) {
-        self.word = self.word.take().filter(|(known, _)| *known <= revision);
+    fn forget_after(&mut self, made: Micros, now: Micros) {
+        self.word = self.word.take().filter(|(_, given, _)| *given <= made);
         if !self.open.is_empty() {
             self.doubtful_until = Some(now);
             self.word = None;
@@ -141,7 +141,7 @@ impl Promise {
 
     /// The word that counts now; `None` while something is under way or in doubt.
     pub(crate) fn settled_word(&self) -> Option<&Option<WantedUnit>> {
-        self.word.as_ref().filter(|_| self.open.is_empty()).map(|(_, word)| word)
+        self.word.as_ref().filter(|_| self.open.is_empty()).map(|(.., word)| word)
     }
 }
 
@@ -174,12 +174,12 @@ impl Facts {
         }
     }
 
-    /// A backup of a revision was put back: what came after it was never promised to anybody.
-    pub(crate) fn note_restore(&mut self, revision: u64) {
+    /// A backup of a revision, made at a moment, was put back: what came after it was never promised to anybody.
+    pub(crate) fn note_restore(&mut self, revision: u64, made: Micros) {
         let now = self.now;
         self.last_restore = Some(now);
         for promise in self.promises.values_mut() {
-            promise.forget_after(revision, now);
+            promise.forget_after(made, now);
         }
         // What was begun after the backup may be begun again under the same number.
         let records = &self.records;

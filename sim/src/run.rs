@@ -143,11 +143,12 @@ impl World {
             let asked = self.asked_at.get(given.request).copied().unwrap_or_default();
             let text = format!("{:?}", given.answer);
             self.trace.note_event(self.now, format_args!("user is told of {}: {text}", given.unit));
-            let answer = if self.store.may_be_foreign(self.now) {
+            let answer = match given.answer {
                 // Nobody was asked whose word counts.
-                UserAnswer::Doubt
-            } else {
-                given.answer
+                _ if self.store.may_be_foreign(self.now) => UserAnswer::Doubt,
+                // It is so, and nobody knows since when.
+                UserAnswer::Promised(0, _) => UserAnswer::Doubt,
+                answer => answer,
             };
             let promise = self.facts.promises.entry(given.unit.clone()).or_default();
             promise.conclude_request(given.request, asked, self.now, answer);

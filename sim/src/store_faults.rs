@@ -21,7 +21,7 @@ impl World {
     pub(crate) fn make_backup(&mut self, fault: usize) {
         // A backup of what is not ours is not one, and one of before there was a cluster is not known again.
         if !self.store.is_foreign() && self.facts.find_record("cluster").is_some() {
-            self.store.backups.insert(fault, self.etcd.take_snapshot());
+            self.store.backups.insert(fault, (self.now, self.etcd.take_snapshot()));
             self.trace.note_event(self.now, format_args!("a backup is made"));
         }
     }
@@ -43,7 +43,7 @@ impl World {
         }
         self.store.replaced_by = None;
         self.set_all_members(MemberFault::Down, false);
-        let Some(mut backup) = self.store.backups.remove(&fault) else { return };
+        let Some((made, mut backup)) = self.store.backups.remove(&fault) else { return };
         let revision = backup.revision();
         if bump {
             backup.bump_revision(BUMP);
@@ -57,7 +57,7 @@ impl World {
         let changes = self.records_changed_to();
         self.trace.note_event(self.now, format_args!("the backup of revision {revision} is back"));
         self.facts.apply_changes(&changes);
-        self.facts.note_restore(revision);
+        self.facts.note_restore(revision, made);
     }
 
     /// The members are started on what is not ours: nothing, or another cluster.
@@ -99,9 +99,13 @@ impl World {
         if !self.store.is_foreign() {
             self.store.known_revision = state.revision();
         }
+        let is_full = self.store.full > 0;
         self.with_etcd(|etcd, now| {
             etcd.set_cluster_id(id + 1);
-            etcd.restore_snapshot(now, state)
+            let deliveries = etcd.restore_snapshot(now, state);
+            // The disk is as full as it is, whatever it was when the state was written.
+            etcd.set_full(is_full);
+            deliveries
         });
         self.keep_members_down();
     }

@@ -15,8 +15,8 @@ const LATE_ANSWERS: Micros = Micros::from_secs(20);
 pub(crate) struct StoreState {
     /// The fault by which the members are stopped, or on another state.
     pub(crate) replaced_by: Option<usize>,
-    /// Backups, by the fault that puts them back.
-    pub(crate) backups: BTreeMap<usize, EtcdModel>,
+    /// Backups and when they were made, by the fault that puts them back.
+    pub(crate) backups: BTreeMap<usize, (Micros, EtcdModel)>,
     /// The data that is put back when a mistake is put right.
     pub(crate) own_data: Option<EtcdModel>,
     /// The last moment at which the members were on what is not ours.
