@@ -462,8 +462,9 @@ impl Term {
             return;
         }
         match problem_of(answer) {
-            None => self.view.members = members,
+            None => self.view.on_members_written(members),
             Some(problem) => {
+                self.view.on_members_doubtful(members);
                 effects.push(TermEffect::Log(TermNotice::CannotRecordMembers { problem }));
                 self.retry_by(now + RETRY);
             }

@@ -42,6 +42,8 @@ pub(super) struct LeaderView {
     own_held: OwnHeldWrites,
     /// Members as the store has them.
     pub(super) members: BTreeSet<MachineId>,
+    /// Members that we have written, without knowing whether it was carried out. The watch may still tell of them.
+    doubtful_members: Vec<BTreeSet<MachineId>>,
     /// Machines that have taken their leave and are still here.
     leaving: BTreeSet<MachineId>,
     /// The boot that each machine is registered from, and whether it says that it goes.
@@ -85,6 +87,7 @@ impl LeaderView {
             held_seen: BTreeSet::new(),
             own_held: OwnHeldWrites::default(),
             members: BTreeSet::new(),
+            doubtful_members: Vec::new(),
             leaving: BTreeSet::new(),
             registered: BTreeMap::new(),
         }
@@ -221,6 +224,7 @@ impl LeaderView {
             reached("revision-goes-backwards");
             self.went_back = true;
             self.own_held = OwnHeldWrites::default();
+            self.doubtful_members.clear();
         }
         self.deadlines.set_all(&snapshot.cordons, now);
         let scheduler = Scheduler::new(snapshot);
@@ -326,12 +330,35 @@ impl LeaderView {
         self.freeze.on_machine_returned(machine);
     }
 
+    /// The members have been written. Every write rests on what was seen, so that no doubtful one can be carried out after it.
+    pub(super) fn on_members_written(&mut self, members: BTreeSet<MachineId>) {
+        self.members = members;
+        self.doubtful_members.clear();
+    }
+
+    /// The members have been written, or not: nobody knows. The next write that is answered settles it, or the watch.
+    pub(super) fn on_members_doubtful(&mut self, members: BTreeSet<MachineId>) {
+        if !self.doubtful_members.contains(&members) {
+            self.doubtful_members.push(members);
+        }
+    }
+
     /// Follows the record of the members. We take none out of it that is here: one that is here and out of it has taken
-    /// its leave.
+    /// its leave. A write of our own that was in doubt is none: whoever was gone when it was sent may be back since.
     fn follow_members(&mut self, members: &BTreeSet<MachineId>) {
+        let is_ours =
+            self.doubtful_members.contains(members) && !is_planted("late-members-taken-for-leave");
+        let goes =
+            |machine: &MachineId| self.registered.get(machine).is_some_and(|(_, says_so)| *says_so);
         let here = self.freeze.live_machines();
-        let left = self.members.difference(members).filter(|machine| here.contains(*machine));
+        let left = self
+            .members
+            .difference(members)
+            .filter(|machine| here.contains(*machine) && (!is_ours || goes(machine)));
         self.leaving.extend(left.cloned());
+        if is_ours {
+            self.doubtful_members.clear();
+        }
         // It was our own record, overtaken by a later one of ours.
         self.leaving.retain(|machine| !members.contains(machine));
         self.members.clone_from(members);

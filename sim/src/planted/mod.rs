@@ -94,6 +94,7 @@ pub const PLANTED: &[PlantedFault] = &[
     planted("job-begin-not-noted", 200, "that a job's beginning is on disk before it begins"),
     either("job-begun-again", 200, MACHINE, "that a job that was begun is not begun again"),
     either("late-answer-counts", 200, MACHINE, "that the answer to an earlier publication is not taken for that to a later one"),
+    either("late-members-taken-for-leave", 200, LEADER, "that the leader's own late write of the members is nobody's leave"),
     either("lease-left-half-over", 200, DEPARTURE, "that a machine that leaves in an outage does not end half of its lease"),
     either("lease-lost-while-leading", 200, LEADER, "that a leader whose registration is another's ends its term"),
     planted("lease-not-remembered", 200, "that a daemon started anew takes its lease over"),
