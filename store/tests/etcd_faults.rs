@@ -330,10 +330,11 @@ async fn calls_that_are_dropped_in_passing_blame_no_endpoint() {
     write(&*open(&[first.endpoint()]).await, "/first").await;
     let store = open_without_doubt(&[first.endpoint(), other.endpoint()]).await;
     for dropped in [0, 1, 200] {
-        for _ in 0..dropped {
-            // Looked at once, so that it is on its way.
+        let mut dropped_so_far = 0;
+        while dropped_so_far < dropped {
+            // Looked at once, so that it is on its way. On a busy machine the answer may be there by then: that one does not count.
             let answer = store.read(everything()).now_or_never();
-            assert!(answer.is_none(), "it was answered before it could be dropped");
+            dropped_so_far += usize::from(answer.is_none());
         }
         let listing = store.read(everything()).await.unwrap();
         assert_eq!(listing.entries.len(), 1, "the other was asked after {dropped}");
