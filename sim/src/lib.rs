@@ -35,7 +35,7 @@ mod story;
 pub mod systemd;
 mod trace;
 mod units_host;
-mod user_requests;
+mod users;
 mod wire;
 mod world;
 

@@ -28,7 +28,7 @@ use crate::queue::Queue;
 use crate::step_guard::StepGuard;
 use crate::store_state::StoreState;
 use crate::trace::Trace;
-use crate::user_requests::SimulatedUsers;
+use crate::users::SimulatedUsers;
 use crate::wire::Outgoing;
 
 /// The keys of registrations.
