@@ -9,16 +9,9 @@ use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
 
 use crate::facts::{Facts, WantedUnit};
-use crate::invariants::{Findings, promises};
+use crate::invariants::{Findings, promises, reboots};
 use crate::machine::Machine;
-use crate::moment::Micros;
 use crate::plan::shape::{Shape, UnitKind, UnitShape};
-
-/// The time that a cluster has to converge: a machine is lost (`ttl`, twice where an election comes in between), and then two
-/// passes of which each may stop and start slow units (35 s).
-pub(crate) fn settling_time(ttl_seconds: u64) -> Micros {
-    Micros::from_secs(90 + 3 * ttl_seconds)
-}
 
 /// Finds what has not converged.
 pub(crate) fn check_calm(facts: &Facts, machines: &[Machine], shape: &Shape) -> Findings {
@@ -27,11 +20,12 @@ pub(crate) fn check_calm(facts: &Facts, machines: &[Machine], shape: &Shape) -> 
     for machine in machines {
         check_machine(facts, machine, &mut found);
     }
+    found.extend(reboots::check_holders(facts));
     if !found.is_empty() {
         return found;
     }
     let places = facts.current_places();
-    for unit in &shape.units {
+    for unit in shape.units.iter().filter(|unit| !facts.is_by_hand(&unit.name)) {
         found.extend(promises::check_unit(facts, &unit.name));
         check_placed(facts, &places, unit, machines.len(), &mut found);
         for machine in machines {
@@ -116,6 +110,10 @@ fn check_spread(
     let is_wanted = |unit: &&UnitShape| {
         facts.wanted_unit(&unit.name).is_some_and(|wanted| wanted.desired != DesiredState::Inactive)
     };
+    // What stands in the way of one that nobody can read is not known.
+    if spread().any(|unit| facts.is_by_hand(&unit.name)) {
+        return;
+    }
     let wanted = spread().filter(is_wanted).count();
     let placed = spread().filter(|unit| places.contains_key(&unit.name)).count();
     if placed != wanted.min(machines) {

@@ -1,5 +1,6 @@
 //! The events of the world.
 
+use crate::api_call::ApiCall;
 use crate::etcd::{EtcdDelivery, EtcdMessage};
 use crate::units_host::{DueJob, RunnerReply};
 use crate::wire::RunnerCall;
@@ -45,6 +46,10 @@ pub(crate) enum Event {
         /// The job.
         job: DueJob,
     },
+    /// A request arrives at a machine's daemon.
+    ApiCallArrives(ApiCall),
+    /// A request to a daemon was lost, and whoever asked notices.
+    ApiCallLost(ApiCall),
     /// A fault of the plan begins.
     FaultBegins(usize),
     /// A fault of the plan is over.

@@ -1,10 +1,12 @@
 //! What is true in a run, whoever believes what.
 //!
-//! Owns the memory that invariants are checked against: the store's records and how placements changed, what users were promised,
+//! Owns the memory that invariants are checked against: the store's records and how they changed, what users were promised,
 //! when each machine was well, and when the store was. It judges nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+use muster_common::reboot::Semaphore;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 use muster_store::{KeyChange, KeyValue};
@@ -52,6 +54,29 @@ pub(crate) struct Facts {
     last_restore: Option<Micros>,
     /// The last moment at which a machine was cordoned.
     cordoned_at: BTreeMap<String, Micros>,
+    /// The changes of records about a unit, in order.
+    unit_changes: BTreeMap<UnitName, Vec<RecordChange>>,
+    /// The changes of other records, by key below the prefix: their moments.
+    changed_at: BTreeMap<String, Micros>,
+    /// Records that somebody wrote by hand, by key below the prefix: the unit each is about, and the value.
+    pub(crate) by_hand: BTreeMap<String, (Option<UnitName>, Bytes)>,
+    /// True if records have changed since the whole of them was looked at.
+    pub(crate) is_unlooked: bool,
+    /// The slots of reboots by group, as they were last.
+    pub(crate) slots: BTreeMap<String, Semaphore>,
+}
+
+/// A change of a record.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordChange {
+    /// The revision.
+    pub(crate) revision: u64,
+    /// When it came about.
+    pub(crate) at: Micros,
+    /// The key below the prefix.
+    pub(crate) key: String,
+    /// What it is then; `None`: gone.
+    pub(crate) value: Option<Bytes>,
 }
 
 /// The condition of a machine's daemon, for itself: alive, awake, and with a sound line.
@@ -84,15 +109,43 @@ pub(crate) struct Promise {
     open: BTreeSet<usize>,
     /// The last moment at which one was given up in doubt.
     doubtful_until: Option<Micros>,
-    /// The word that counts, its revision, and when it was given.
-    word: Option<(u64, Micros, Option<WantedUnit>)>,
+    /// The word that counts, and when it was given.
+    word: Option<(Micros, Option<PromisedUnit>)>,
+    /// The latest revision that a user was told of.
+    latest: u64,
+}
+
+/// A unit as its user was told that it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PromisedUnit {
+    /// The file, where the user named one.
+    pub(crate) file: Option<FileHash>,
+    /// The state.
+    pub(crate) desired: DesiredState,
+    /// The generation.
+    pub(crate) generation: u64,
+}
+
+impl PromisedUnit {
+    /// True if a record is what was promised.
+    pub(crate) fn is_kept_by(&self, wanted: &WantedUnit) -> bool {
+        self.file.is_none_or(|file| file == wanted.file)
+            && (self.desired, self.generation) == (wanted.desired, wanted.generation)
+    }
 }
 
 /// The answer that a user got to a request about a unit.
 #[derive(Debug, Clone)]
 pub(crate) enum UserAnswer {
     /// It is so, from a revision on.
-    Promised(u64, Option<WantedUnit>),
+    Promised {
+        /// The revision.
+        revision: u64,
+        /// The unit as it is then; `None`: gone.
+        word: Option<PromisedUnit>,
+        /// True if it was written at that revision, and not merely so already.
+        is_written: bool,
+    },
     /// Nothing was to be done.
     Nothing,
     /// Nobody knows.
@@ -105,25 +158,25 @@ impl Promise {
         self.open.insert(number);
     }
 
-    /// A request that was made at a moment is answered at another.
-    pub(crate) fn conclude_request(
-        &mut self,
-        number: usize,
-        asked: Micros,
-        now: Micros,
-        answer: UserAnswer,
-    ) {
+    /// Nothing more comes of a request.
+    pub(crate) fn conclude_request(&mut self, number: usize) {
         self.open.remove(&number);
+    }
+
+    /// A request that was made at a moment is answered at another.
+    pub(crate) fn take_answer(&mut self, asked: Micros, now: Micros, answer: UserAnswer) {
         match answer {
             UserAnswer::Doubt => {
                 self.doubtful_until = Some(now);
                 self.word = None;
             }
-            UserAnswer::Promised(revision, word) => {
+            // What was so already may change by a write that is late.
+            UserAnswer::Promised { is_written: false, .. } => {}
+            UserAnswer::Promised { revision, word, .. } => {
                 let clear = self.doubtful_until.is_none_or(|until| until < asked);
-                let newer = self.word.as_ref().is_none_or(|(known, ..)| *known < revision);
-                if clear && newer {
-                    self.word = Some((revision, now, word));
+                if self.latest < revision {
+                    self.latest = revision;
+                    self.word = clear.then_some((now, word));
                 }
             }
             UserAnswer::Nothing => {}
@@ -131,8 +184,9 @@ impl Promise {
     }
 
     /// What was said after a revision counts no more, and nobody knows what becomes of what is under way.
-    fn forget_after(&mut self, made: Micros, now: Micros) {
-        self.word = self.word.take().filter(|(_, given, _)| *given <= made);
+    fn forget_after(&mut self, revision: u64, made: Micros, now: Micros) {
+        self.word = self.word.take().filter(|(given, _)| *given <= made);
+        self.latest = self.latest.min(revision);
         if !self.open.is_empty() {
             self.doubtful_until = Some(now);
             self.word = None;
@@ -140,8 +194,8 @@ impl Promise {
     }
 
     /// The word that counts now; `None` while something is under way or in doubt.
-    pub(crate) fn settled_word(&self) -> Option<&Option<WantedUnit>> {
-        self.word.as_ref().filter(|_| self.open.is_empty()).map(|(.., word)| word)
+    pub(crate) fn settled_word(&self) -> Option<&Option<PromisedUnit>> {
+        self.word.as_ref().filter(|_| self.open.is_empty()).map(|(_, word)| word)
     }
 }
 
@@ -151,8 +205,9 @@ impl Facts {
         Self { store_sound_since: Some(Micros::ZERO), ..Self::default() }
     }
 
-    /// Takes over what has changed in the store.
-    pub(crate) fn apply_changes(&mut self, changes: &[KeyChange]) {
+    /// Takes over what has changed in the store at a revision.
+    pub(crate) fn apply_changes(&mut self, revision: u64, changes: &[KeyChange]) {
+        self.is_unlooked = true;
         for change in changes {
             let value = match change {
                 KeyChange::Put(record) => {
@@ -165,6 +220,19 @@ impl Facts {
                 }
             };
             let Some(key) = change.key().strip_prefix(PREFIX) else { continue };
+            if let Some(unit) = unit_of_key(key) {
+                let value = value.map(|record| record.value.clone());
+                let (at, key) = (self.now, key.to_owned());
+                let change = RecordChange { revision, at, key, value };
+                self.unit_changes.entry(unit).or_default().push(change);
+            } else {
+                self.changed_at.insert(key.to_owned(), self.now);
+            }
+            if let Some(machine) = key.strip_prefix("machine/")
+                && value.is_some_and(says_goodbye)
+            {
+                self.machines.entry(machine.to_owned()).or_default().has_left = true;
+            }
             if let Some((machine, unit)) = parse_place(key) {
                 let place = value.and_then(|record| decode_wanted(&record.value));
                 self.places.entry((machine.to_owned(), unit)).or_default().push((self.now, place));
@@ -179,7 +247,11 @@ impl Facts {
         let now = self.now;
         self.last_restore = Some(now);
         for promise in self.promises.values_mut() {
-            promise.forget_after(made, now);
+            promise.forget_after(revision, made, now);
+        }
+        for changes in self.unit_changes.values_mut() {
+            // Revisions count anew from a backup: the moment tells the histories apart.
+            changes.retain(|change| change.at <= made || change.at == now);
         }
         // What was begun after the backup may be begun again under the same number.
         let records = &self.records;
@@ -203,6 +275,16 @@ impl Facts {
     /// The record of a unit that is wanted.
     pub(crate) fn wanted_unit(&self, unit: &UnitName) -> Option<WantedUnit> {
         self.find_record(&format!("unit/{unit}")).and_then(|record| decode_wanted(&record.value))
+    }
+
+    /// The changes of records about a unit, in order.
+    pub(crate) fn changes_of(&self, unit: &UnitName) -> &[RecordChange] {
+        self.unit_changes.get(unit).map_or(&[], Vec::as_slice)
+    }
+
+    /// True if a record that is about no unit was written, or taken away, since a moment.
+    pub(crate) fn has_changed_since(&self, key: &str, moment: Micros) -> bool {
+        self.changed_at.get(key).is_some_and(|at| *at >= moment)
     }
 
     /// The placements that there are, by unit and machine.
@@ -376,6 +458,27 @@ pub(crate) fn parse_place(key: &str) -> Option<(&str, UnitName)> {
     Some((machine, unit.parse().ok()?))
 }
 
-fn decode_wanted(value: &[u8]) -> Option<WantedUnit> {
+/// True if a registration says that its machine goes down.
+fn says_goodbye(record: &KeyValue) -> bool {
+    #[derive(Deserialize)]
+    struct Registration {
+        #[serde(default)]
+        leaving: bool,
+    }
+    serde_json::from_slice(&record.value).is_ok_and(|said: Registration| said.leaving)
+}
+
+/// The unit that a record below the prefix is about.
+fn unit_of_key(key: &str) -> Option<UnitName> {
+    let (kind, rest) = key.split_once('/')?;
+    match kind {
+        "unit" => rest.parse().ok(),
+        "place" | "state" => rest.split_once('/')?.1.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A placement, or what a user wants of a unit, if the record can be read.
+pub(crate) fn decode_wanted(value: &[u8]) -> Option<WantedUnit> {
     serde_json::from_slice(value).ok()
 }

@@ -334,12 +334,17 @@ impl World {
         else {
             return;
         };
+        // A machine that goes down does so whatever becomes of its daemon.
+        let then = found.daemon.as_ref().map(|daemon| daemon.then);
+        if matches!(then, Some(AfterEnd::GoDown(_))) {
+            return self.daemon_ended(machine);
+        }
         found.kill_daemon();
         self.end_lines(machine);
         self.queue.push(self.now + away, Event::DaemonStarts(machine));
     }
 
-    fn stop_daemon(&mut self, machine: usize, then: AfterEnd) {
+    pub(crate) fn stop_daemon(&mut self, machine: usize, then: AfterEnd) {
         let Some(found) = self.machines.get_mut(machine) else { return };
         let Some(daemon) = found.daemon.as_mut().filter(|daemon| daemon.then == AfterEnd::Nothing)
         else {

@@ -122,6 +122,11 @@ impl PowerLine {
         *self.is_stopping.borrow()
     }
 
+    /// Takes the wish of its daemon that it reboots, if there is one.
+    pub(crate) fn take_wish(&self) -> bool {
+        self.wants_reboot.swap(false, Ordering::Relaxed)
+    }
+
     /// Sets the time since the boot.
     pub(crate) fn set_up_millis(&self, millis: u64) {
         self.up_millis.store(millis, Ordering::Relaxed);

@@ -3,11 +3,16 @@
 //! Owns the world: time, network, store, systemd, disks, power, users, and what must never happen. It has no rule of the
 //! product's: those are linked.
 
+mod api_call;
+mod api_line;
+mod api_traffic;
+mod by_hand;
 mod calm;
 mod clock;
 pub mod command;
 mod connections;
 mod coverage;
+mod daemon_parts;
 pub mod etcd;
 mod events;
 mod facts;
@@ -21,6 +26,7 @@ mod member_faults;
 mod members;
 mod moment;
 mod network;
+mod next_version;
 mod plan;
 mod planted;
 mod queue;
@@ -35,6 +41,7 @@ mod story;
 pub mod systemd;
 mod trace;
 mod units_host;
+mod user_traffic;
 mod users;
 mod wire;
 mod world;

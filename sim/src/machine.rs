@@ -9,21 +9,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use muster_common::seed::Seed;
 use muster_doubles::LossyDisk;
 use muster_engine::machine::observation::RunnerEvent;
 use muster_runtime::simulated::Node;
-use muster_store::Registry;
+use muster_store::{Registry, Store};
 use musterd::config::DockerConfig;
+use musterd::reboot::role;
 use musterd::stdx::clock::Wall;
 use musterd::{CoreSettings, CoreSetup, Health, run_core};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::api_call::ApiCall;
+use crate::api_line::serve_call;
 use crate::clock::MachineClock;
+use crate::daemon_parts::PartsOf;
 use crate::etcd::{LineOptions, open_line};
 use crate::host_line::{PowerLine, RunnerLine};
 use crate::moment::Micros;
+use crate::next_version::NextVersion;
 use crate::plan::shape::Shape;
 use crate::units_host::UnitsHost;
 use crate::wire::{Outbox, Outgoing};
@@ -39,6 +45,8 @@ pub(crate) struct Machine {
     number: usize,
     seed: Seed,
     ttl: Duration,
+    /// True if its daemons have the reboot role.
+    reboots: bool,
     /// Its clock.
     pub(crate) clock: MachineClock,
     /// Its disk. What lies in its run directory is gone with a boot.
@@ -57,6 +65,8 @@ pub(crate) struct Machine {
     pub(crate) pauses: u32,
     /// Faults by which its daemon has no line to systemd.
     pub(crate) broken_lines: u32,
+    /// True if its next daemon is one of the next version.
+    pub(crate) is_of_next_version: bool,
     daemons: u64,
     /// The last deadline of the daemon by its machine's clock, and the moment that is.
     known_deadline: Cell<Option<(Duration, Micros)>>,
@@ -65,6 +75,8 @@ pub(crate) struct Machine {
 /// A daemon's process.
 pub(crate) struct Daemon {
     node: Node,
+    /// Its API.
+    api: Router,
     outbox: Outbox,
     shutdown: CancellationToken,
     /// Its health, as it tells it.
@@ -96,6 +108,7 @@ impl Machine {
             number,
             seed,
             ttl: Duration::from_secs(shape.ttl_seconds),
+            reboots: shape.reboots,
             clock: MachineClock::started_at(Micros::ZERO, drift),
             disk: LossyDisk::new(),
             boots: 0,
@@ -109,6 +122,7 @@ impl Machine {
             daemon: None,
             pauses: 0,
             broken_lines: 0,
+            is_of_next_version: false,
             daemons: 0,
             known_deadline: Cell::new(None),
         }
@@ -175,36 +189,54 @@ impl Machine {
         let node = Node::new(self.clock.shown_at(now));
         let outbox = Outbox::default();
         let (reports, runner_events) = mpsc::channel(QUEUED_REPORTS);
-        let (shutdown, health) = (CancellationToken::new(), Health::new());
+        let shutdown = CancellationToken::new();
         let (ended, wall) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         wall.store(self.clock.wall_at(now), Ordering::Relaxed);
-        let settings = self.core_settings();
-        node.enter(|| {
+        let shown = Arc::clone(&wall);
+        let time_of_day = Wall::new(move || shown.load(Ordering::Relaxed));
+        let health = Health::with_wall(time_of_day.clone());
+        let (settings, of_next) = (self.core_settings(), self.is_of_next_version);
+        let api = node.enter(|| {
             // It names the members that it knows, and there is one at least.
-            let Ok(store) = open_line(Arc::new(outbox.clone()), line) else { return };
+            let Ok(line) = open_line(Arc::new(outbox.clone()), line) else { return Router::new() };
+            let store: Arc<dyn Store> = if of_next { Arc::new(NextVersion(line)) } else { line };
             let registry = Registry::with_seed(store, PREFIX, seed);
+            let (api, role) = PartsOf {
+                machine: settings.machine_id.clone(),
+                registry: &registry,
+                health: &health,
+                wall: &time_of_day,
+                outbox: &outbox,
+                power: &self.power,
+                disk: &self.disk,
+                state_dir: settings.state_dir.clone(),
+                shutdown: &shutdown,
+            }
+            .make_parts();
             let runner = Arc::new(RunnerLine::new(outbox.clone()));
-            let mut setup = CoreSetup::new(
-                settings,
-                registry,
-                (runner, runner_events),
-                Arc::new(self.power.clone()),
-                health.clone(),
-            );
+            let power = Arc::new(self.power.clone());
+            let mut setup =
+                CoreSetup::new(settings, registry, (runner, runner_events), power, health.clone());
             setup.disk = Arc::new(self.disk.clone());
-            let shown = Arc::clone(&wall);
-            setup.wall = Wall::new(move || shown.load(Ordering::Relaxed));
-            let (stop, has_ended) = (shutdown.clone(), Arc::clone(&ended));
+            setup.wall = time_of_day;
+            let (stop, has_ended, reboots) = (shutdown.clone(), Arc::clone(&ended), self.reboots);
             node.spawn(async move {
-                let _ = run_core(setup, stop).await;
+                let reboot = async {
+                    if reboots {
+                        role::run(role, stop.clone()).await;
+                    }
+                };
+                let _ = tokio::join!(run_core(setup, stop.clone()), reboot);
                 has_ended.store(true, Ordering::Relaxed);
             });
+            api
         });
         if self.broken_lines == 0 {
             let _ = reports.try_send(RunnerEvent::Relist);
         }
         let then = AfterEnd::Nothing;
-        self.daemon = Some(Daemon { node, outbox, shutdown, health, ended, wall, reports, then });
+        self.daemon =
+            Some(Daemon { node, api, outbox, shutdown, health, ended, wall, reports, then });
     }
 
     fn core_settings(&self) -> CoreSettings {
@@ -213,7 +245,7 @@ impl Machine {
             machine_id: self.machine_name().parse().unwrap_or_else(|_| unreachable!()),
             host_name: self.machine_name(),
             address: format!("10.0.0.{}", self.number),
-            api_address: None,
+            api_address: Some(format!("10.0.0.{}:7117", self.number)),
             metadata: [].into(),
             ttl: self.ttl,
             engine: true,
@@ -266,6 +298,13 @@ impl Machine {
                 .unwrap_or_default()
         })?;
         Ok(daemon.outbox.take_all())
+    }
+
+    /// Hands the daemon a request to its API. One that is not there breaks the line.
+    pub(crate) fn serve_api(&self, call: ApiCall) {
+        if let Some(daemon) = &self.daemon {
+            serve_call(&daemon.node, daemon.api.clone(), call);
+        }
     }
 
     /// True if the daemon's process has come to its end.

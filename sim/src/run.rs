@@ -10,12 +10,10 @@ use muster_common::probe;
 use crate::calm;
 use crate::coverage::Coverage;
 use crate::events::Event;
-use crate::facts::UserAnswer;
-use crate::invariants::{Violation, delays};
+use crate::invariants::{Violation, delays, waits, whole};
 use crate::member_faults::MemberFault;
 use crate::moment::Micros;
 use crate::plan::Plan;
-use crate::plan::users::UserRequest;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -43,7 +41,7 @@ pub fn run_plan(plan: &Plan, keeps_lines: bool) -> RunOutcome {
     probe::take_reached();
     probe::take_planted_hits();
     let plan = Arc::new(plan.clone());
-    let end = plan.shape.calm_from + calm::settling_time(plan.shape.ttl_seconds);
+    let end = plan.shape.calm_from + plan.shape.settling_time();
     let mut world = World::new(&plan, keeps_lines);
     while world.violations.is_empty() && world.step_until(end) {}
     world.now = world.now.max(end.min(world.now + end));
@@ -117,12 +115,15 @@ impl World {
         let Some(machine) = self.machines.get_mut(node) else {
             let requests = self.users.run_users(now);
             self.send_requests(node, requests);
-            return self.take_user_answers();
+            return self.take_user_notes();
         };
         match machine.run_daemon(now) {
             Ok(requests) => {
-                let ended = machine.daemon_has_ended();
+                let (ended, reboots) = (machine.daemon_has_ended(), machine.power.take_wish());
                 self.send_requests(node, requests);
+                if reboots {
+                    self.reboot_host(node);
+                }
                 if ended {
                     self.daemon_ended(node);
                     self.note_conditions();
@@ -135,23 +136,6 @@ impl World {
                     format!("{name}'s daemon panicked: {panic}"),
                 )]);
             }
-        }
-    }
-
-    fn take_user_answers(&mut self) {
-        for given in self.users.take_answers() {
-            let asked = self.asked_at.get(given.request).copied().unwrap_or_default();
-            let text = format!("{:?}", given.answer);
-            self.trace.note_event(self.now, format_args!("user is told of {}: {text}", given.unit));
-            let answer = match given.answer {
-                // Nobody was asked whose word counts.
-                _ if self.store.may_be_foreign(self.now) => UserAnswer::Doubt,
-                // It is so, and nobody knows since when.
-                UserAnswer::Promised(0, _) => UserAnswer::Doubt,
-                answer => answer,
-            };
-            let promise = self.facts.promises.entry(given.unit.clone()).or_default();
-            promise.conclude_request(given.request, asked, self.now, answer);
         }
     }
 
@@ -177,6 +161,8 @@ impl World {
                 }
                 self.take_host_output(machine);
             }
+            Event::ApiCallArrives(call) => self.api_call_arrives(call),
+            Event::ApiCallLost(call) => drop(call),
             Event::FaultBegins(index) => {
                 self.begin_fault(index);
                 self.note_conditions();
@@ -200,6 +186,13 @@ impl World {
     fn look_around(&mut self) {
         self.queue.push(self.now + delays::LOOK_INTERVAL, Event::LookAround);
         let mut found = delays::check_lost(&self.facts, self.ttl);
+        if self.store.may_be_foreign(self.now) {
+            self.waits.clear();
+        }
+        found.extend(waits::check_waits(&mut self.waits, &self.facts, &self.plan.shape));
+        if std::mem::take(&mut self.facts.is_unlooked) {
+            found.extend(whole::check_records(&self.facts));
+        }
         for machine in &self.machines {
             let name = machine.machine_name();
             let condition = self.facts.machines.get(&name);
@@ -226,24 +219,5 @@ impl World {
             self.lacks.clear();
         }
         self.report_violations(found);
-    }
-
-    fn user_asks(&mut self, index: usize) {
-        let plan = Arc::clone(&self.plan);
-        let Some(planned) = plan.requests.get(index) else { return };
-        let request = &planned.request;
-        self.trace.note_event(self.now, format_args!("user asks {request:?}"));
-        *self.coverage.requests.entry(request.kind()).or_default() += 1;
-        if let Some(at) = self.asked_at.get_mut(index) {
-            *at = self.now;
-        }
-        if *request == UserRequest::Unfreeze {
-            // A person says that what vanished together may move.
-            self.facts.cut_together.clear();
-        }
-        if let Some(unit) = self.users.make_request(index, request, &plan.shape) {
-            self.lacks.forget_unit(unit.as_str());
-            self.facts.promises.entry(unit).or_default().begin(index);
-        }
     }
 }

@@ -56,8 +56,10 @@ impl World {
         self.facts.now = self.now;
         let changes = self.records_changed_to();
         self.trace.note_event(self.now, format_args!("the backup of revision {revision} is back"));
-        self.facts.apply_changes(&changes);
+        self.facts.apply_changes(revision, &changes);
         self.facts.note_restore(revision, made);
+        // A revision that users were told of is one of another history.
+        self.waits.clear();
     }
 
     /// The members are started on what is not ours: nothing, or another cluster.

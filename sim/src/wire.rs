@@ -11,6 +11,7 @@ use muster_engine::machine::observation::UnitObservation;
 use musterd::runner::{RunnerError, StartOutcome};
 use tokio::sync::oneshot;
 
+use crate::api_call::ApiCall;
 use crate::etcd::{EtcdMessage, EtcdWire};
 
 /// A request to the machine's systemd.
@@ -57,6 +58,7 @@ pub(crate) type RunnerResult = Result<RunnerAnswer, RunnerError>;
 pub(crate) enum Outgoing {
     Etcd { member: usize, message: EtcdMessage },
     Runner { call: RunnerCall, reply: oneshot::Sender<RunnerResult> },
+    Api(ApiCall),
 }
 
 /// Requests that a node has made and the world has not taken yet, in order.

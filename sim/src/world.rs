@@ -17,7 +17,8 @@ use crate::etcd::{AutoCompaction, ClusterOptions, EtcdCluster, EtcdRelease};
 use crate::events::Event;
 use crate::facts::Facts;
 use crate::invariants::delays::{self, Lacks};
-use crate::invariants::{Findings, Violation, moves, places, promises};
+use crate::invariants::waits::OpenWait;
+use crate::invariants::{Findings, Violation, moves, places, promises, reboots};
 use crate::machine::Machine;
 use crate::member_faults::MemberFaults;
 use crate::moment::Micros;
@@ -56,6 +57,8 @@ pub(crate) struct World {
     pub(crate) store: StoreState,
     pub(crate) machines: Vec<Machine>,
     pub(crate) users: SimulatedUsers,
+    /// The waits of users that daemons tell of, by the number of their request.
+    pub(crate) waits: BTreeMap<usize, OpenWait>,
     pub(crate) facts: Facts,
     pub(crate) violations: Vec<Violation>,
     pub(crate) coverage: Coverage,
@@ -114,7 +117,8 @@ impl World {
             found_members: BTreeMap::new(),
             connections,
             store: StoreState::default(),
-            users: SimulatedUsers::new(seed, &users_line),
+            users: SimulatedUsers::new(&users_line),
+            waits: BTreeMap::new(),
             facts: Facts::new(),
             violations: Vec::new(),
             coverage: Coverage::default(),
@@ -161,6 +165,7 @@ impl World {
             match request {
                 Outgoing::Etcd { member, message } => self.send_message(node, member, message),
                 Outgoing::Runner { call, reply } => self.send_unit_call(node, call, reply),
+                Outgoing::Api(call) => self.send_api_call(node, call),
             }
         }
     }
@@ -171,7 +176,7 @@ impl World {
 
     pub(crate) fn note_changes(&mut self, revision: u64, changes: &[KeyChange]) {
         self.facts.now = self.now;
-        self.facts.apply_changes(changes);
+        self.facts.apply_changes(revision, changes);
         for change in changes {
             let Some(machine) = change.key().strip_prefix(MACHINES) else { continue };
             let lost = matches!(change, KeyChange::Delete { .. });
@@ -183,5 +188,7 @@ impl World {
         self.report_violations(places::check_places(&self.facts, changes));
         self.report_violations(moves::check_moves(&self.facts, changes, self.ttl));
         self.report_violations(promises::check_promises(&self.facts, changes));
+        let slots = reboots::check_slots(&mut self.facts, changes);
+        self.report_violations(slots);
     }
 }

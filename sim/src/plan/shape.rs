@@ -47,6 +47,9 @@ pub(crate) struct Shape {
     pub(crate) failing_per_mille: u64,
     /// The moment after which nothing goes wrong any more and nobody asks for anything.
     pub(crate) calm_from: Micros,
+    /// True if daemons have the reboot role.
+    #[serde(default)]
+    pub(crate) reboots: bool,
 }
 
 /// A unit that users may want.
@@ -137,6 +140,7 @@ impl Shape {
             slow_per_mille: chance.pick_one(0, &[50, 200]),
             failing_per_mille: chance.pick_one(0, &[0, 100]),
             calm_from: draw_length(chance),
+            reboots: chance.happens_by_chance(400),
         }
     }
 
@@ -167,9 +171,22 @@ impl Shape {
         LineOptions { line, members, liveness: Liveness::default(), seed }
     }
 
+    /// The time that the cluster has to converge: a machine is lost (`ttl`, twice where an election comes in between), and then two
+    /// passes of which each may stop and start slow units (35 s). An attempt at a reboot that is under way takes its course: drain,
+    /// boot and proof.
+    pub(crate) fn settling_time(&self) -> Micros {
+        let reboots = if self.reboots { 90 } else { 0 };
+        Micros::from_secs(90 + 3 * self.ttl_seconds + reboots)
+    }
+
     /// The name of a machine.
     pub(crate) fn machine_name(machine: usize) -> String {
         format!("m{machine}")
+    }
+
+    /// The number of a machine of that name.
+    pub(crate) fn machine_number(name: &str) -> Option<usize> {
+        name.strip_prefix('m')?.parse().ok()
     }
 }
 

@@ -38,6 +38,18 @@ const SENTENCES: &[(&str, &str)] = &[
     ("drain", "a user drains {}"),
     ("uncordon", "a user takes the cordon of {} away"),
     ("unfreeze", "a user ends the freeze"),
+    ("submit", "a user submits a file of {}"),
+    ("start", "a user starts {}"),
+    ("restart", "a user restarts {}"),
+    ("replace", "a user destroys {} and launches it anew"),
+    ("reboot", "a user asks {} to reboot"),
+    ("cancel-reboot", "a user takes back that {} reboots"),
+    ("set-slots", "a user sets how many machines may reboot at a time"),
+    ("upgrade", "the daemon of {} is replaced by one of another version"),
+    ("write-by-hand", "somebody writes a record by hand"),
+    ("take-away-by-hand", "what was written by hand is taken away"),
+    ("look", "a user looks at everything"),
+    ("doctor", "a person looks for what is wrong with the cluster"),
 ];
 
 /// By the kind of a unit: how it is.

@@ -1,0 +1,65 @@
+//! The rules for whole clusters: those that hold at any moment, against the world's records, and all of them once it is calm, as
+//! `musterctl doctor` sees the cluster.
+//!
+//! The rules are the checker's. What machines say of themselves is their daemons' answer.
+
+use std::collections::BTreeSet;
+
+use muster_checker::{
+    ClusterPicture, RecordPicture, Severity, Violation, check_cluster, check_safety,
+};
+use muster_common::api::inspect::{ClusterRecords, MachineReports};
+use muster_store::{Listing, StoreContents};
+
+use super::Findings;
+use crate::facts::Facts;
+use crate::machine::PREFIX;
+
+/// Words that are true of a machine that nobody hears, or was not heard a moment ago: it runs what was moved away from it, as far
+/// as it cannot help it. [`super::twice`] knows when it can.
+const OF_CUT_MACHINES: [&str; 1] = ["runs-twice"];
+
+/// Remarks that are true of a world in which nothing is wrong: units that fail by chance, that conflict and are more than machines,
+/// clocks that were set, and files that were left when two changes of their units crossed.
+const HARMLESS: [&str; 4] = ["unit-waits", "unit-failed", "clock-off", "file-of-nobody"];
+
+/// Checks the records against what must never be, at this moment.
+pub(crate) fn check_records(facts: &Facts) -> Findings {
+    let entries = facts.records.values().cloned().collect();
+    let revision = facts.records.values().map(|record| record.mod_revision).max().unwrap_or(0);
+    let contents = StoreContents::from_listing(PREFIX, &Listing { revision, entries });
+    let records = RecordPicture {
+        snapshot: contents.snapshot,
+        groups: contents.reboots.groups,
+        hosts: contents.reboots.hosts,
+        requests: contents.reboots.requests,
+        unleased: contents.unleased,
+        ..RecordPicture::default()
+    };
+    let picture = ClusterPicture { records: Some(records), ..ClusterPicture::default() };
+    let found = check_safety(&picture);
+    let found = found.into_iter().filter(|found| !OF_CUT_MACHINES.contains(&found.as_word()));
+    found.map(|found| (found.as_word(), found.to_string())).collect()
+}
+
+/// A look at the whole cluster.
+pub(crate) fn look_at_cluster(
+    machines: MachineReports,
+    records: ClusterRecords,
+) -> BTreeSet<Violation> {
+    let picture = ClusterPicture {
+        records: Some(RecordPicture::from(records)),
+        machines: machines.machines,
+        ..ClusterPicture::default()
+    };
+    let counts = |found: &Violation| {
+        found.severity_level() != Severity::Remark || !HARMLESS.contains(&found.as_word())
+    };
+    check_cluster(&picture).into_iter().filter(counts).collect()
+}
+
+/// The findings of two looks, one a while after the other: what both show.
+pub(crate) fn compare_looks(first: &BTreeSet<Violation>, second: &BTreeSet<Violation>) -> Findings {
+    let both = first.intersection(second);
+    both.map(|found| (found.as_word(), format!("{found}, and all is calm"))).collect()
+}
