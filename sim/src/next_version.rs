@@ -3,6 +3,7 @@
 //! Owns how those differ: they have a higher schema, and fields that the present version does not know. So a daemon of either version
 //! meets records of both, its own of before an upgrade among them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,8 +14,7 @@ use muster_store::{
 use serde_json::{Map, Value, json};
 
 /// A store, as a daemon of the next version writes to it.
-#[derive(Debug)]
-pub(crate) struct NextVersion<S>(pub(crate) S);
+pub(crate) struct NextVersion(pub(crate) Arc<dyn Store>);
 
 /// A record as the next version writes it.
 fn as_later(value: &Bytes) -> Bytes {
@@ -27,7 +27,7 @@ fn as_later(value: &Bytes) -> Bytes {
 }
 
 #[async_trait]
-impl<S: Store> Store for NextVersion<S> {
+impl Store for NextVersion {
     async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         let ops = ops.into_iter().map(|op| match op {
             Op::Put { key, value, lease } => Op::Put { key, value: as_later(&value), lease },
