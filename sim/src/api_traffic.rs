@@ -7,7 +7,6 @@ use crate::events::Event;
 use crate::invariants::reboots;
 use crate::machine::AfterEnd;
 use crate::moment::Micros;
-use crate::network::Way;
 use crate::world::World;
 
 /// The longest that a request from one daemon to another is on its way.
@@ -23,9 +22,8 @@ impl World {
         if node >= self.machines.len() {
             return self.api_call_arrives(call);
         }
-        let reaches = [node, call.machine].iter().all(|end| {
-            !self.network.is_cut(*end, Way::ToStore) && !self.network.is_cut(*end, Way::FromStore)
-        });
+        let there = call.machine;
+        let reaches = self.network.is_open(node, there) && self.network.is_open(there, node);
         if reaches {
             let takes = self.network.draw_delay(node, Micros(200), BETWEEN_DAEMONS);
             self.queue.push(self.now + takes, Event::ApiCallArrives(call));

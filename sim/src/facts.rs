@@ -171,7 +171,7 @@ impl Promise {
                 self.word = None;
             }
             // What was so already may change by a write that is late.
-            UserAnswer::Promised { is_written: false, .. } => {}
+            UserAnswer::Promised { is_written: false, .. } | UserAnswer::Nothing => {}
             UserAnswer::Promised { revision, word, .. } => {
                 let clear = self.doubtful_until.is_none_or(|until| until < asked);
                 if self.latest < revision {
@@ -179,7 +179,6 @@ impl Promise {
                     self.word = clear.then_some((now, word));
                 }
             }
-            UserAnswer::Nothing => {}
         }
     }
 
