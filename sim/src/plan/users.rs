@@ -33,7 +33,7 @@ pub(crate) struct PlannedRequest {
     #[serde(default)]
     pub(crate) to: usize,
     /// The way in which its user goes about it.
-    #[serde(default)]
+    #[serde(default = "Manner::of_kept_plans")]
     pub(crate) manner: Manner,
 }
 
@@ -53,6 +53,13 @@ pub(crate) struct Manner {
 impl Default for Manner {
     fn default() -> Self {
         Self { patience: PATIENCE, insists: false, waits: false, cut_after: None }
+    }
+}
+
+impl Manner {
+    /// The manner of plans that were kept before there was one: whatever is asked for is done, soon.
+    fn of_kept_plans() -> Self {
+        Self { insists: true, ..Self::default() }
     }
 }
 
