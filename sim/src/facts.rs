@@ -266,6 +266,11 @@ impl Facts {
         self.last_restore.is_some_and(|at| at + time > self.now)
     }
 
+    /// True if a backup was put back since a moment, so that what was asked before it may be answered from what is no more.
+    pub(crate) fn was_restored_since(&self, moment: Micros) -> bool {
+        self.last_restore.is_some_and(|at| at >= moment)
+    }
+
     /// The record below the prefix.
     pub(crate) fn find_record(&self, key: &str) -> Option<&KeyValue> {
         self.records.get(&format!("{PREFIX}{key}"))

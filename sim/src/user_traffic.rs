@@ -87,9 +87,10 @@ impl World {
     ) {
         let asked = self.asked_at.get(request).copied().unwrap_or_default();
         self.lacks.forget_unit(unit.as_str());
-        // Where nobody was asked whose word counts, nothing is promised.
-        let is_foreign = self.store.may_be_foreign(self.now);
-        let answer = if is_foreign { UserAnswer::Doubt } else { answer };
+        // Where nobody was asked whose word counts, or it was said of a history that was taken back, nothing is promised.
+        let is_of_another =
+            self.store.may_be_foreign(self.now) || self.facts.was_restored_since(asked);
+        let answer = if is_of_another { UserAnswer::Doubt } else { answer };
         let mut found = promises::check_answer(&self.facts, unit, &answer);
         let promise = self.facts.promises.entry(unit.clone()).or_default();
         promise.take_answer(asked, self.now, answer);
