@@ -94,11 +94,8 @@ fn read_lines(plan: &Plan, trace: &[(Micros, String)]) -> Vec<StoryLine> {
 
 /// The line of a fault or a request, in words.
 fn describe_planned(plan: &Plan, at: Micros, text: &str) -> Option<String> {
-    if let Some(asked) = text.strip_prefix("user asks ") {
-        let planned = plan
-            .requests
-            .iter()
-            .find(|planned| planned.at == at && format!("{:?}", planned.request) == asked)?;
+    if let Some((number, _)) = text.strip_prefix("user ").and_then(|t| t.split_once(" asks m")) {
+        let planned = plan.requests.get(number.parse::<usize>().ok()?)?;
         return Some(words::describe_item(&planned.request, plan));
     }
     if let Some(fault) = text.strip_prefix("over: ") {
