@@ -46,7 +46,7 @@ pub(crate) enum AnswerPiece {
 
 impl ApiRequest {
     /// A request with a body.
-    pub(crate) fn post(path: impl Into<String>, body: &impl serde::Serialize) -> Self {
+    pub(crate) fn post_to(path: impl Into<String>, body: &impl serde::Serialize) -> Self {
         // What has no JSON is sent as nothing, and refused.
         let body = serde_json::to_vec(body).unwrap_or_default();
         Self { method: Method::POST, path: path.into(), body, is_forwarded: false }

@@ -77,7 +77,7 @@ impl World {
         self.users.write_by_hand(vec![Op::Put { key, value, lease: None }]);
     }
 
-    /// What was written by hand, and is still there, is taken away.
+    /// Takes away again what was written by hand and is still there.
     pub(crate) fn take_away_by_hand(&mut self) {
         let by_hand = std::mem::take(&mut self.facts.by_hand);
         let mut ops = Vec::new();

@@ -75,7 +75,7 @@ pub(crate) struct RecordChange {
     pub(crate) at: Micros,
     /// The key below the prefix.
     pub(crate) key: String,
-    /// What it is then; `None`: gone.
+    /// Its value from then on; `None`: gone.
     pub(crate) value: Option<Bytes>,
 }
 

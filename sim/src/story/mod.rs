@@ -24,7 +24,7 @@ pub fn tell_story(plan: &Plan, outcome: &RunOutcome) -> String {
 fn write_story(text: &mut String, plan: &Plan, outcome: &RunOutcome) -> std::fmt::Result {
     for violation in &outcome.violations {
         writeln!(text, "{} at {} s", violation.word, violation.at)?;
-        writeln!(text, "  {}", words::shorten_text(&violation.text))?;
+        writeln!(text, "  {}", words::shorten_line(&violation.text))?;
         if let Some(promise) = promises::broken_promise(violation.word) {
             writeln!(text, "  It breaks: {promise}.")?;
         }

@@ -81,13 +81,13 @@ fn read_lines(plan: &Plan, trace: &[(Micros, String)]) -> Vec<StoryLine> {
                 continue;
             }
             let keys = changed.split_once(": ").map_or(changed, |(_, keys)| keys);
-            let text = format!("the store drops {}", words::shorten_text(keys));
+            let text = format!("the store drops {}", words::shorten_line(keys));
             lines.push(StoryLine { at: *at, text, is_planned: false });
             continue;
         }
         commit = text.contains(" commits ").then_some(*at);
         let is_planned = text.starts_with("VIOLATION");
-        lines.push(StoryLine { at: *at, text: words::shorten_text(text), is_planned });
+        lines.push(StoryLine { at: *at, text: words::shorten_line(text), is_planned });
     }
     lines
 }

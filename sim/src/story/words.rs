@@ -153,7 +153,7 @@ fn add_subject(subject: &mut String, name: &str) {
 }
 
 /// The same text with the prefix of the store's keys taken away, and file hashes made short.
-pub(super) fn shorten_text(text: &str) -> String {
+pub(super) fn shorten_line(text: &str) -> String {
     let mut short = String::with_capacity(text.len());
     for (index, word) in text.split(' ').enumerate() {
         if index > 0 {
@@ -215,7 +215,7 @@ mod tests {
     fn hashes_and_prefixes_are_made_short() {
         let hash = "0c5e4ebc43151a2fb31679d2b62316d1de58b2c9c237d3df945313012b601c9d";
         let text = format!("m1 commits +/muster/v1/file/{hash}: at 7 {{ file: {hash}, x }}");
-        assert_eq!(shorten_text(&text), "m1 commits +file/0c5e4e: at 7 { file: 0c5e4e, x }");
-        assert_eq!(shorten_text("m1 feeds beef"), "m1 feeds beef");
+        assert_eq!(shorten_line(&text), "m1 commits +file/0c5e4e: at 7 { file: 0c5e4e, x }");
+        assert_eq!(shorten_line("m1 feeds beef"), "m1 feeds beef");
     }
 }

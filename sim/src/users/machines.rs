@@ -50,22 +50,24 @@ fn machine_request(request: &UserRequest) -> Option<ApiRequest> {
     };
     Some(match *request {
         UserRequest::Cordon { machine } => {
-            ApiRequest::post(path(machine, "cordon"), &CordonRequest::default())
+            ApiRequest::post_to(path(machine, "cordon"), &CordonRequest::default())
         }
         UserRequest::Drain { machine } => {
-            ApiRequest::post(path(machine, "drain"), &DrainRequest::default())
+            ApiRequest::post_to(path(machine, "drain"), &DrainRequest::default())
         }
         UserRequest::Uncordon { machine } => {
-            ApiRequest::post(path(machine, "uncordon"), &UncordonRequest::default())
+            ApiRequest::post_to(path(machine, "uncordon"), &UncordonRequest::default())
         }
-        UserRequest::Unfreeze => ApiRequest::post("/v1/unfreeze", &json!(null)),
+        UserRequest::Unfreeze => ApiRequest::post_to("/v1/unfreeze", &json!(null)),
         UserRequest::Reboot { machine } => {
-            ApiRequest::post("/v1/reboot/request", &json!({"id": Shape::machine_name(machine)}))
+            ApiRequest::post_to("/v1/reboot/request", &json!({"id": Shape::machine_name(machine)}))
         }
         UserRequest::CancelReboot { machine } => {
-            ApiRequest::post("/v1/reboot/cancel", &json!({"id": Shape::machine_name(machine)}))
+            ApiRequest::post_to("/v1/reboot/cancel", &json!({"id": Shape::machine_name(machine)}))
         }
-        UserRequest::SetSlots { max } => ApiRequest::post("/v1/reboot/max", &json!({"max": max})),
+        UserRequest::SetSlots { max } => {
+            ApiRequest::post_to("/v1/reboot/max", &json!({"max": max}))
+        }
         _ => return None,
     })
 }

@@ -30,7 +30,7 @@ enum UnitStep {
 }
 
 impl UnitStory {
-    /// What a request comes to; `None` if it is not about a unit.
+    /// The steps that a request comes to; `None` if it is not about a unit.
     pub(super) fn of_request(request: &UserRequest, shape: &Shape) -> Option<Self> {
         let unit = request.unit_number()?;
         let name = shape.units.get(unit)?.name.clone();
@@ -84,8 +84,8 @@ impl UnitStep {
 
     fn to_request(&self) -> ApiRequest {
         match self {
-            Self::Change(change) => ApiRequest::post("/v1/units", change),
-            Self::Destroy(destroy) => ApiRequest::post("/v1/units/destroy", destroy),
+            Self::Change(change) => ApiRequest::post_to("/v1/units", change),
+            Self::Destroy(destroy) => ApiRequest::post_to("/v1/units/destroy", destroy),
         }
     }
 

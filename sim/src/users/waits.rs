@@ -23,7 +23,7 @@ impl Errand {
         let mut cut_after = self.manner.cut_after;
         for stream in 0..STREAMS {
             let machine = self.machine_at(stream + 1);
-            let asked = ApiRequest::post("/v1/wait", &request);
+            let asked = ApiRequest::post_to("/v1/wait", &request);
             let answer = self.line.open_answer(machine, asked, SILENCE).await;
             if let Ok(mut answer) = answer {
                 let status = answer.status;
