@@ -88,6 +88,11 @@ pub(crate) fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u
     }
 }
 
+/// The text of a file; `None` when there is none, or none that is text.
+pub(crate) fn read_text(disk: &dyn Disk, path: &Path) -> Option<String> {
+    String::from_utf8(disk.read(path).ok()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use bollard::models::SystemInfo;
 use muster_common::container::HostFacts;
 use muster_common::machine::MachineId;
 use muster_engine::container::{Abilities, ApiVersion, Logging};
 
 use crate::runner::docker::api::engine::{Api, Engine};
+use crate::runner::docker::client::{EngineClient, EngineSetup};
 use crate::runner::docker::events::EventQueue;
+use crate::runner::docker::host::ContainerHost;
 use crate::runner::docker::make::image_cache::ImageCache;
 use crate::runner::docker::make::unit_files::{Sources, UnitFileCopies};
+use crate::runner::docker::this_machine::ThisMachine;
 use crate::runner::docker::unit::memory::MemoryStore;
-use crate::runner::host_facts::{self, has_journal};
+use crate::stdx::clock::Wall;
+use crate::stdx::disk::{Disk, HostDisk};
 use crate::stdx::sync::lock;
 
 /// The settings of the runner.
@@ -37,9 +40,27 @@ pub struct Settings {
     pub sources: Arc<dyn Sources>,
 }
 
+/// The world that a runner of containers works in.
+pub struct ContainerWorld {
+    /// The machine around the engine.
+    pub host: Arc<dyn ContainerHost>,
+    /// The disk of the runner's own files.
+    pub disk: Arc<dyn Disk>,
+    /// The clock of the day.
+    pub wall: Wall,
+}
+
+impl Default for ContainerWorld {
+    /// This machine.
+    fn default() -> Self {
+        Self { host: Arc::new(ThisMachine), disk: Arc::new(HostDisk), wall: Wall::default() }
+    }
+}
+
 /// The things that every container of this machine has in common, for those who work on one.
 pub(crate) struct DockerContext {
     pub(crate) engine: Engine,
+    pub(crate) world: ContainerWorld,
     pub(crate) host: HostFacts,
     pub(crate) cluster: String,
     /// The directory of units' files.
@@ -74,44 +95,41 @@ struct Cdi {
 }
 
 impl DockerContext {
-    pub(crate) fn new(settings: Settings, events: EventQueue) -> Self {
+    pub(crate) fn new(
+        client: Arc<dyn EngineClient>,
+        world: ContainerWorld,
+        settings: Settings,
+        events: EventQueue,
+    ) -> Self {
         let run = settings.run_dir;
+        let disk = || Arc::clone(&world.disk);
         Self {
-            engine: Engine::new(settings.socket),
-            host: host_facts::read_host_facts(&settings.machine),
+            engine: Engine::new(client, settings.socket),
+            host: world.host.read_facts(&settings.machine),
             cluster: settings.cluster,
             files: run.join("containers"),
-            memories: MemoryStore::new(run.join("lives")),
+            memories: MemoryStore::new(disk(), run.join("lives")),
             secrets_in_use: run.join("secrets"),
             secrets: settings.secrets,
             credentials: settings.credentials,
             images: ImageCache::default(),
-            copies: UnitFileCopies::new(settings.sources, settings.state_dir.join("named")),
+            copies: UnitFileCopies::new(settings.sources, disk(), settings.state_dir.join("named")),
             events,
             cleanup_request: tokio::sync::Notify::new(),
             creation_lock: tokio::sync::Mutex::new(()),
             logging: Mutex::default(),
             cdi: Mutex::default(),
             cgroups: Mutex::default(),
+            world,
         }
     }
 
     /// Takes note of how the engine is set up.
-    pub(crate) fn note_setup(&self, info: &SystemInfo) {
-        let drivers = info.plugins.as_ref().and_then(|plugins| plugins.log.clone());
-        *lock(&self.logging) = Logging {
-            default: info.logging_driver.clone().unwrap_or_default(),
-            drivers: drivers.unwrap_or_default(),
-            journal: false,
-        };
-        let cgroups = info.cgroup_driver.map(|driver| driver.to_string());
-        *lock(&self.cgroups) = cgroups.unwrap_or_default();
-        let found = info.discovered_devices.iter().flatten();
-        let of_cdi = found.filter(|device| device.source.as_deref() == Some("cdi"));
-        *lock(&self.cdi) = Cdi {
-            is_on: info.cdi_spec_dirs.as_ref().is_some_and(|directories| !directories.is_empty()),
-            devices: of_cdi.filter_map(|device| device.id.clone()).collect(),
-        };
+    pub(crate) fn note_setup(&self, setup: EngineSetup) {
+        *lock(&self.logging) =
+            Logging { default: setup.log_driver, drivers: setup.log_drivers, journal: false };
+        *lock(&self.cgroups) = setup.cgroup_driver;
+        *lock(&self.cdi) = Cdi { is_on: setup.has_cdi, devices: setup.cdi_devices };
     }
 
     /// The abilities of an engine that speaks this version of the API.
@@ -127,6 +145,6 @@ impl DockerContext {
 
     /// The ways in which the engine and this machine can keep output.
     pub(crate) fn logging_setup(&self) -> Logging {
-        Logging { journal: has_journal(), ..lock(&self.logging).clone() }
+        Logging { journal: self.world.host.has_journal(), ..lock(&self.logging).clone() }
     }
 }

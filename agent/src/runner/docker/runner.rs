@@ -20,19 +20,22 @@ use muster_common::container::{Quadlet, read, variable_files};
 use muster_common::machine::ContainerEngine;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::container::unit::{ContainerPlan, UnitOrder};
+use muster_runtime::Task;
 use tokio::sync::{oneshot, watch};
 
 use crate::host::modes;
-use crate::runner::docker::api::engine::{EngineConnection, EngineError};
+use crate::runner::docker::api::docker_client::DockerClient;
+use crate::runner::docker::api::engine::EngineConnection;
 use crate::runner::docker::clean::orphans;
-use crate::runner::docker::context::{DockerContext, Settings};
+use crate::runner::docker::client::{EngineClient, EngineError};
+use crate::runner::docker::context::{ContainerWorld, DockerContext, Settings};
 use crate::runner::docker::events::EventQueue;
 use crate::runner::docker::make::host_inputs;
 use crate::runner::docker::unit::task::{self, UnitHandle, UnitMessage, Units};
 use crate::runner::docker::watch::watch_engine;
 use crate::runner::files::UnitFiles;
 use crate::runner::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
-use crate::stdx::disk::HostDisk;
+use crate::stdx::files::read_text;
 use crate::stdx::sync::lock;
 
 /// The time for which an order to an engine that does not answer is held back before it is given back.
@@ -49,7 +52,7 @@ pub struct Docker {
     pub(super) taken: Mutex<HashMap<String, String>>,
     /// The names that the containers of units would have whose file was not taken in because of that.
     pub(super) proposed: Mutex<BTreeMap<UnitName, String>>,
-    keeper: tokio::task::JoinHandle<()>,
+    keeper: Task<()>,
 }
 
 impl Drop for Docker {
@@ -65,8 +68,8 @@ impl Docker {
     ///
     /// A directory of ours that cannot be made.
     pub fn new(settings: Settings) -> io::Result<(Self, RunnerEvents)> {
-        let (queue, events) = EventQueue::new();
-        let context = Arc::new(DockerContext::new(settings, queue));
+        let client = Arc::new(DockerClient::new(settings.socket.clone()));
+        let (context, events) = new_context(client, ContainerWorld::default(), settings);
         let ours = [
             &context.files,
             context.memories.directory_path(),
@@ -76,10 +79,24 @@ impl Docker {
         for directory in ours {
             modes::private_directory(directory)?;
         }
+        Ok((Self::in_context(context), events))
+    }
+
+    /// The same with anybody who speaks for an engine. The directories of ours are there, or come to be with what is written.
+    pub fn with_client(
+        client: Arc<dyn EngineClient>,
+        world: ContainerWorld,
+        settings: Settings,
+    ) -> (Self, RunnerEvents) {
+        let (context, events) = new_context(client, world, settings);
+        (Self::in_context(context), events)
+    }
+
+    fn in_context(context: Arc<DockerContext>) -> Self {
         let units = Units::default();
-        let keeper = tokio::spawn(watch_engine(Arc::clone(&context), Arc::clone(&units)));
-        let files = UnitFiles::new(Arc::new(HostDisk), context.files.clone());
-        let docker = Self {
+        let keeper = muster_runtime::spawn(watch_engine(Arc::clone(&context), Arc::clone(&units)));
+        let files = UnitFiles::new(Arc::clone(&context.world.disk), context.files.clone());
+        Self {
             context,
             units,
             files: Mutex::new(files),
@@ -87,8 +104,7 @@ impl Docker {
             taken: Mutex::default(),
             proposed: Mutex::default(),
             keeper,
-        };
-        Ok((docker, events))
+        }
     }
 
     /// The state of the engine, as it changes. One that has not answered yet is missed only if an earlier daemon has used it.
@@ -96,7 +112,7 @@ impl Docker {
         let mut line = self.context.engine.line();
         let mut had = self.context.memories.has_any();
         let (sender, answers) = watch::channel(ContainerEngine::Absent);
-        tokio::spawn(async move {
+        muster_runtime::spawn(async move {
             loop {
                 let now = match &*line.borrow_and_update() {
                     EngineConnection::Up(_) => ContainerEngine::Up,
@@ -168,7 +184,7 @@ impl Docker {
 
     /// Who keeps a unit's output, where its file says.
     pub(super) fn log_driver(&self, unit: &UnitName) -> Option<String> {
-        let text = std::fs::read_to_string(self.context.files.join(unit.as_str())).ok()?;
+        let text = read_text(&*self.context.world.disk, &self.context.files.join(unit.as_str()))?;
         let plan = self.plan(unit, FileHash::of_text(&text), &text).ok()?;
         plan.spec.log_driver.clone()
     }
@@ -182,7 +198,7 @@ impl Docker {
             let mut files = lock(&self.files);
             (files.hash(unit)?, files.path(unit))
         };
-        let text = std::fs::read_to_string(path).ok()?;
+        let text = read_text(&*self.context.world.disk, &path)?;
         self.take_up(unit, self.plan(unit, hash, &text))
     }
 
@@ -239,6 +255,16 @@ impl Docker {
             }
         }
     }
+}
+
+/// What all work of a runner shares, and where its events arrive.
+fn new_context(
+    client: Arc<dyn EngineClient>,
+    world: ContainerWorld,
+    settings: Settings,
+) -> (Arc<DockerContext>, RunnerEvents) {
+    let (queue, events) = EventQueue::new();
+    (Arc::new(DockerContext::new(client, world, settings, queue)), events)
 }
 
 /// Waits until the engine does not answer. Returns why.

@@ -3,19 +3,19 @@
 //! Owns the engine's stream of events. What an event says is not believed, only that something may have happened to a
 //! unit; after every break each unit looks for itself.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bollard::query_parameters::EventsOptionsBuilder;
 use futures::StreamExt as _;
 use muster_common::unit::UnitName;
 use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
+use muster_runtime::Instant;
 
 use crate::runner::RunnerEvent;
-use crate::runner::docker::api::engine::{Api, EngineError};
+use crate::runner::docker::api::engine::Api;
 use crate::runner::docker::api::list::list_containers;
 use crate::runner::docker::clean::{discard, orphans};
+use crate::runner::docker::client::{EngineError, EngineEvent};
 use crate::runner::docker::context::DockerContext;
 use crate::runner::docker::unit::task::{UnitMessage, Units};
 use crate::stdx::sync::lock;
@@ -38,14 +38,14 @@ pub(crate) async fn watch_engine(context: Arc<DockerContext>, units: Units) {
 
 /// Looks whether something has to go, now and then and when it is told to.
 async fn keep_tidy(context: &DockerContext) {
-    let mut again = tokio::time::interval(TIDY_INTERVAL);
+    let mut again = Instant::now();
     loop {
         context.engine.wait_until_ready().await;
         // Both mean the same. A request is first, so that one that came with the tick is answered by this look as well.
         tokio::select! {
             biased;
             () = context.cleanup_request.notified() => {}
-            _ = again.tick() => {}
+            () = muster_runtime::sleep_until(again) => again = Instant::now() + TIDY_INTERVAL,
         }
         discard::of_the_destroyed(context).await;
     }
@@ -55,7 +55,7 @@ async fn keep_tidy(context: &DockerContext) {
 async fn wait_for_silence(context: &DockerContext) -> EngineError {
     let mut unanswered = 0;
     loop {
-        tokio::time::sleep(PING_INTERVAL).await;
+        muster_runtime::sleep(PING_INTERVAL).await;
         match context.engine.ask_api_version().await {
             Ok(_) => unanswered = 0,
             Err(error) => {
@@ -82,7 +82,7 @@ async fn keep_line(context: &Arc<DockerContext>, units: Units) {
             tracing::warn!(problem, "the container engine does not answer");
             context.events.send_event(RunnerEvent::Lost { problem });
         }
-        tokio::time::sleep(CONNECT_RETRY).await;
+        muster_runtime::sleep(CONNECT_RETRY).await;
     }
 }
 
@@ -94,14 +94,9 @@ async fn follow_events(
     warned: &mut bool,
 ) -> Result<(), EngineError> {
     // From a moment ago on: what happens between this call and the first look is not missed.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let filters = HashMap::from([
-        ("type", vec!["container".to_owned()]),
-        ("label", vec![format!("{LABEL_CLUSTER}={}", context.cluster)]),
-    ]);
-    let options = EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
-    let client = context.engine.transfer_client()?;
-    let mut events = client.events(Some(options));
+    let since = context.world.wall.unix_seconds();
+    let label = format!("{LABEL_CLUSTER}={}", context.cluster);
+    let mut events = context.engine.api_client().follow_events(since, &label);
     // Before anything is made on it.
     learn_setup(context, warned).await;
     if context.engine.mark_up(api) {
@@ -114,7 +109,7 @@ async fn follow_events(
     match list_containers(context, None).await {
         Ok(listed) => {
             let known = lock(units).keys().cloned().collect();
-            orphans::remove_leftovers(Arc::clone(context), &listed, &context.files, &known);
+            orphans::remove_leftovers(Arc::clone(context), &listed, &known);
         }
         Err(error) => tracing::warn!(%error, "cannot list containers"),
     }
@@ -128,15 +123,13 @@ async fn follow_events(
             event = events.next() => event,
         };
         let Some(event) = event else { break };
-        let event = event?;
+        let EngineEvent { action, labels } = event?;
         // Health checks run programs in a container, which changes nothing by itself.
-        let action = event.action.unwrap_or_default();
         if action.starts_with("exec_") || matches!(action.as_str(), "create" | "attach" | "top") {
             continue;
         }
         let message = if action == "start" { UnitMessage::StartHint } else { UnitMessage::Hint };
-        let actor = event.actor.unwrap_or_default();
-        let named = actor.attributes.and_then(|labels| labels.get(LABEL_UNIT)?.parse().ok());
+        let named = labels.get(LABEL_UNIT).and_then(|name| name.parse().ok());
         let Some(unit): Option<UnitName> = named else { continue };
         if let Some(handle) = lock(units).get(&unit) {
             let _ = handle.messages.send(message);
@@ -147,17 +140,18 @@ async fn follow_events(
 
 /// Learns what the engine does with output, and says once if a restart of it would take the containers along.
 async fn learn_setup(context: &DockerContext, warned: &mut bool) {
-    let info = match context.engine.ask_setup().await {
-        Ok(info) => info,
+    let setup = match context.engine.ask_setup().await {
+        Ok(setup) => setup,
         Err(error) => {
             tracing::warn!(%error, "the container engine does not say how it is set up");
             context.engine.begin_session(None);
             return;
         }
     };
-    context.note_setup(&info);
-    context.engine.begin_session(info.live_restore_enabled);
-    if info.live_restore_enabled == Some(false) && !std::mem::replace(warned, true) {
+    let live_restore = setup.live_restore;
+    context.note_setup(setup);
+    context.engine.begin_session(live_restore);
+    if live_restore == Some(false) && !std::mem::replace(warned, true) {
         tracing::warn!(
             "live-restore is off: when the container engine stops or is upgraded, its containers stop with it; \
              {{\"live-restore\": true}} in /etc/docker/daemon.json keeps them running"

@@ -3,19 +3,13 @@
 //! Owns what an answer means: a container that is not there is none, one that is being removed is waited for. Whose a container
 //! is is for its caller to look at.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::{
-    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
-};
-use futures::StreamExt as _;
 use muster_common::container::ContainerStatus;
 use muster_engine::container::unit::InspectedContainer;
-use muster_engine::container::{FoundContainer, Inspected, Owner, owner_by_labels};
+use muster_engine::container::{FoundContainer, Inspected, owner_by_labels};
 
-use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::client::{ContainerDetails, EngineError};
 use crate::runner::docker::context::DockerContext;
 
 /// The time for the removal of a container that somebody else has begun.
@@ -26,51 +20,34 @@ pub(crate) async fn inspect_container(
     context: &DockerContext,
     name: &str,
 ) -> Result<Option<InspectedContainer>, EngineError> {
-    match context
-        .engine
-        .call_client()?
-        .inspect_container(name, None)
-        .await
-        .map_err(EngineError::from)
-    {
+    match context.engine.api_client().inspect_container(name).await {
         Ok(answer) => Ok(Some(read_inspection(answer, &context.cluster))),
         Err(error) if error.is_absent() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn read_inspection(answer: ContainerInspectResponse, cluster: &str) -> InspectedContainer {
-    let config = answer.config.unwrap_or_default();
-    let state = answer.state.unwrap_or_default();
-    let status = state.status.map(|status| status.to_string()).unwrap_or_default();
-    let health = state.health.and_then(|health| health.status).map(|status| status.to_string());
+fn read_inspection(found: ContainerDetails, cluster: &str) -> InspectedContainer {
     let seen = FoundContainer::from_inspected(&Inspected {
-        status: ContainerStatus::from(status.as_str()),
-        exit_code: state.exit_code.unwrap_or_default(),
-        oom: state.oom_killed.unwrap_or_default(),
-        health: health.as_deref(),
+        status: ContainerStatus::from(found.status.as_str()),
+        exit_code: found.exit_code.unwrap_or_default(),
+        oom: found.oom,
+        health: found.health.as_deref(),
     });
     InspectedContainer {
-        id: answer.id.unwrap_or_default(),
-        owner: owner_of(config.labels, cluster),
+        owner: owner_by_labels(&found.labels, cluster),
+        id: found.id,
         seen,
-        stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
-        fault: state.error.unwrap_or_default(),
-        paused: state.paused.unwrap_or_default(),
+        stop_signal: found.stop_signal,
+        fault: found.error,
+        paused: found.paused,
     }
-}
-
-/// Whose something with these labels is.
-pub(crate) fn owner_of(labels: Option<HashMap<String, String>>, cluster: &str) -> Owner {
-    owner_by_labels(&labels.unwrap_or_default().into_iter().collect(), cluster)
 }
 
 /// Removes a container, running or not, and the volumes that are nobody else's, and waits until it is gone. One that is
 /// not there is no failure.
 pub(crate) async fn remove_container(context: &DockerContext, id: &str) -> Result<(), EngineError> {
-    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    let removed = context.engine.call_client()?.remove_container(id, Some(options)).await;
-    match removed.map_err(EngineError::from) {
+    match context.engine.api_client().remove_container(id).await {
         // In conflict: it is being removed already, and has its name and its addresses until that is done.
         Err(error) if error.is_conflict() => wait_until_gone(context, id, &error).await,
         Err(error) if error.is_absent() => Ok(()),
@@ -84,12 +61,9 @@ async fn wait_until_gone(
     id: &str,
     why: &EngineError,
 ) -> Result<(), EngineError> {
-    let client = context.engine.call_client()?;
-    let options = WaitContainerOptionsBuilder::new().condition("removed").build();
     // However the wait ends, the look says whether it is gone.
-    let mut wait = std::pin::pin!(client.wait_container(id, Some(options)));
-    let _ =
-        tokio::time::timeout(REMOVAL_TIMEOUT, async { while wait.next().await.is_some() {} }).await;
+    let wait = context.engine.api_client().wait_until_removed(id);
+    let _ = muster_runtime::timeout(REMOVAL_TIMEOUT, wait).await;
     match inspect_container(context, id).await? {
         None => Ok(()),
         Some(_) => {
@@ -104,16 +78,13 @@ pub(crate) async fn send_signal(
     id: &str,
     signal: &str,
 ) -> Result<(), EngineError> {
-    let client = context.engine.call_client()?;
-    let send = || {
-        client.kill_container(id, Some(KillContainerOptionsBuilder::new().signal(signal).build()))
-    };
-    match send().await.map_err(EngineError::from) {
+    let client = context.engine.api_client();
+    match client.kill_container(id, signal).await {
         Err(error) if error.is_conflict() => {
             // A paused container takes no signals, not even the last one.
             if inspect_container(context, id).await?.is_some_and(|found| found.paused) {
                 client.unpause_container(id).await?;
-                send().await?;
+                client.kill_container(id, signal).await?;
             }
             Ok(())
         }

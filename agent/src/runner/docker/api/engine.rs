@@ -1,28 +1,19 @@
 //! The line to a Docker engine.
 //!
-//! Owns the socket, the answer to whether the engine answers and which version of the API it speaks, and the two kinds of
-//! failure a call can have. It knows nothing of units.
+//! Owns the answer to whether the engine answers and which version of the API it speaks, and the sessions with it. It knows
+//! nothing of units.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bollard::models::SystemInfo;
-use bollard::{API_DEFAULT_VERSION, Docker};
 use muster_engine::container::EngineSessions;
+use muster_runtime::timeout;
 use tokio::sync::watch;
 
 use crate::runner::docker::api::tally::Tally;
-use crate::stdx::errors::error_chain;
+use crate::runner::docker::client::{EngineClient, EngineError, EngineSetup};
 use crate::stdx::sync::lock;
-
-/// The time for a call that an engine answers once it is done. One with a slow disk and a hundred containers to make
-/// at once takes its time.
-const CALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// The time for one that moves an image.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// The time in which an engine has to say that it is there.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The oldest version of the API that is spoken: dockerd 20.10.
 const OLDEST_API: Api = Api { major: 1, minor: 41 };
@@ -45,25 +36,10 @@ pub(crate) enum EngineConnection {
     Down(String),
 }
 
-/// Why the engine did not do as asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EngineError {
-    /// It did not answer; whether it did as asked is not known.
-    #[error("the container engine does not answer: {0}")]
-    Lost(String),
-    /// It refused.
-    #[error("{problem}")]
-    Refused {
-        /// The status of its answer; 0 where it refused in the middle of one.
-        status: u16,
-        /// Why, in its own words.
-        problem: String,
-    },
-}
-
 /// A Docker engine.
 #[derive(Debug)]
 pub(crate) struct Engine {
+    client: Arc<dyn EngineClient>,
     socket: PathBuf,
     line: watch::Sender<EngineConnection>,
     sessions: Mutex<EngineSessions>,
@@ -71,64 +47,16 @@ pub(crate) struct Engine {
     pub(crate) tally: Tally,
 }
 
-impl EngineError {
-    /// A refusal of our own, in the engine's place.
-    pub(crate) fn new_refusal(problem: impl Into<String>) -> Self {
-        Self::Refused { status: 0, problem: problem.into() }
-    }
-
-    /// The problem alone, without the words that say whose it is.
-    pub(crate) fn into_problem(self) -> String {
-        match self {
-            Self::Lost(problem) | Self::Refused { problem, .. } => problem,
-        }
-    }
-
-    /// True if the thing that was asked about is not there.
-    pub(crate) fn is_absent(&self) -> bool {
-        matches!(self, Self::Refused { status: 404, .. })
-    }
-
-    /// True if a name is taken. Podman says so in words only.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.is_conflict()
-            || matches!(self, Self::Refused { problem, .. } if problem.contains("is already in use"))
-    }
-
-    /// True if it cannot be done in the state things are in: a name that is taken, a container that does not run.
-    pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Refused { status: 409, .. })
-    }
-}
-
-impl From<bollard::errors::Error> for EngineError {
-    fn from(error: bollard::errors::Error) -> Self {
-        use bollard::errors::Error;
-        match error {
-            Error::DockerResponseServerError { status_code, message } => {
-                Self::Refused { status: status_code, problem: message.trim().to_owned() }
-            }
-            Error::DockerStreamError { error } => {
-                Self::Refused { status: 0, problem: error.trim().to_owned() }
-            }
-            // An answer nobody understands is an answer. Asking again brings the same.
-            // What it says is not repeated: a container's environment may stand there.
-            Error::JsonDataError { column, .. } => {
-                Self::new_refusal(format!("unreadable answer, at its byte {column}"))
-            }
-            Error::JsonSerdeError { err } => {
-                Self::new_refusal(format!("unreadable answer ({:?})", err.classify()))
-            }
-            error => Self::Lost(error_chain(&error)),
-        }
-    }
-}
-
 impl Engine {
-    /// An engine on this socket, not asked yet.
-    pub(crate) fn new(socket: PathBuf) -> Self {
+    /// An engine that somebody speaks for, not asked yet. The socket is for people.
+    pub(crate) fn new(client: Arc<dyn EngineClient>, socket: PathBuf) -> Self {
         let line = watch::Sender::new(EngineConnection::Unasked);
-        Self { socket, line, sessions: Mutex::default(), tally: Tally::default() }
+        Self { client, socket, line, sessions: Mutex::default(), tally: Tally::default() }
+    }
+
+    /// Whoever speaks for it.
+    pub(crate) fn api_client(&self) -> &dyn EngineClient {
+        &*self.client
     }
 
     /// Its socket.
@@ -169,11 +97,9 @@ impl Engine {
 
     /// The same, but not for long. `Err` has the reason it does not.
     pub(crate) async fn wait_until_ready_within(&self, limit: Duration) -> Result<Api, String> {
-        tokio::time::timeout(limit, self.wait_until_ready()).await.map_err(|_| {
-            match &*self.line.borrow() {
-                EngineConnection::Down(problem) => problem.clone(),
-                EngineConnection::Up(_) | EngineConnection::Unasked => "not in time".to_owned(),
-            }
+        timeout(limit, self.wait_until_ready()).await.map_err(|_| match &*self.line.borrow() {
+            EngineConnection::Down(problem) => problem.clone(),
+            EngineConnection::Up(_) | EngineConnection::Unasked => "not in time".to_owned(),
         })
     }
 
@@ -205,20 +131,10 @@ impl Engine {
         matches!(self.line.send_replace(EngineConnection::Down(problem)), EngineConnection::Up(_))
     }
 
-    /// For calls that are answered once they are done.
-    pub(crate) fn call_client(&self) -> Result<Docker, EngineError> {
-        self.new_client(CALL_TIMEOUT)
-    }
-
-    /// For calls that move an image.
-    pub(crate) fn transfer_client(&self) -> Result<Docker, EngineError> {
-        self.new_client(TRANSFER_TIMEOUT)
-    }
-
     /// Asks which version it speaks.
     pub(crate) async fn ask_api_version(&self) -> Result<Api, EngineError> {
-        let version = self.new_client(GREETING_TIMEOUT)?.version().await?;
-        let api = version.api_version.as_deref().and_then(Api::parse).ok_or_else(|| {
+        let version = self.client.ask_version().await?;
+        let api = version.as_deref().and_then(Api::parse).ok_or_else(|| {
             EngineError::new_refusal("it does not say which version of Docker's API it speaks")
         })?;
         if api < OLDEST_API {
@@ -230,15 +146,8 @@ impl Engine {
     }
 
     /// Asks how it is set up.
-    pub(crate) async fn ask_setup(&self) -> Result<SystemInfo, EngineError> {
-        Ok(self.new_client(GREETING_TIMEOUT)?.info().await?)
-    }
-
-    fn new_client(&self, limit: Duration) -> Result<Docker, EngineError> {
-        // A client is cheap and a line of its own: an engine that went and came back needs no mending here.
-        let socket = self.socket.to_string_lossy();
-        Docker::connect_with_unix(&socket, limit.as_secs(), API_DEFAULT_VERSION)
-            .map_err(|error| EngineError::Lost(error_chain(&error)))
+    pub(crate) async fn ask_setup(&self) -> Result<EngineSetup, EngineError> {
+        self.client.ask_setup().await
     }
 }
 
@@ -265,18 +174,5 @@ mod tests {
         assert!(api("1.9") < OLDEST_API && api("1.41") == OLDEST_API && api("1.100") > OLDEST_API);
         assert_eq!((Api::parse("1"), Api::parse("1.x")), (None, None));
         assert_eq!(api("1.43").to_string(), "1.43");
-    }
-
-    #[test]
-    fn a_refusal_is_told_from_silence() {
-        let answer = |status_code| bollard::errors::Error::DockerResponseServerError {
-            status_code,
-            message: "No such container: x\n".to_owned(),
-        };
-        let error = EngineError::from(answer(404));
-        assert!(error.is_absent() && !error.is_conflict());
-        assert_eq!(error.to_string(), "No such container: x");
-        let silence = EngineError::from(bollard::errors::Error::RequestTimeoutError);
-        assert!(matches!(silence, EngineError::Lost(_)));
     }
 }

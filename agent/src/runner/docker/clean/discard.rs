@@ -5,19 +5,13 @@
 //! one, also from one that was away meanwhile. Everything else is kept. Only what has our mark is touched, and the
 //! engine refuses what is in use.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use bollard::models::Network;
-use bollard::query_parameters::{
-    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
-};
 use muster_common::container::{ContainerSpec, Quadlet, read};
 use muster_common::unit::{UnitFile, UnitName, UnitType};
-use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT, Owner};
+use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT, Owner, owner_by_labels};
 
-use crate::runner::docker::api::containers::owner_of;
-use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::client::{EngineError, MarkedResource};
 use crate::runner::docker::context::DockerContext;
 
 /// Removes what is marked to go with its unit, where the unit is gone. Not knowing whether it is removes nothing.
@@ -68,7 +62,7 @@ pub(crate) fn after_stop(context: &Arc<DockerContext>, spec: &ContainerSpec) {
         return;
     }
     let context = Arc::clone(context);
-    tokio::spawn(async move {
+    muster_runtime::spawn(async move {
         for unit in networks {
             if let Err(error) = remove(&context, &unit).await {
                 tracing::debug!(%unit, %error, "a network stays");
@@ -79,28 +73,19 @@ pub(crate) fn after_stop(context: &Arc<DockerContext>, spec: &ContainerSpec) {
 
 /// Removes what a unit made, by its mark.
 async fn remove(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
-    let client = context.engine.call_client()?;
-    let label =
-        vec![format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", context.cluster)];
-    let filters = HashMap::from([("label", label)]);
+    let client = context.engine.api_client();
+    let labels = [format!("{LABEL_UNIT}={unit}"), format!("{LABEL_CLUSTER}={}", context.cluster)];
     // Podman takes several labels for "one of these": what is deleted is decided by its own labels.
-    let made = |labels: HashMap<String, String>| matches!(owner_of(Some(labels), &context.cluster), Owner::Ours(of) if of.unit == *unit);
+    let made = |found: &MarkedResource| matches!(owner_by_labels(&found.labels, &context.cluster), Owner::Ours(of) if of.unit == *unit);
     let _one = context.creation_lock.lock().await;
     if unit.unit_type() == UnitType::Volume {
-        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
-        let found = client.list_volumes(Some(options)).await?;
-        let volumes = found.volumes.unwrap_or_default();
-        for volume in volumes.into_iter().filter(|volume| made(volume.labels.clone())) {
-            client.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await?;
+        for volume in client.list_volumes(&labels).await?.into_iter().filter(made) {
+            client.remove_volume(&volume.name).await?;
             tracing::info!(volume = volume.name, %unit, "removed a volume");
         }
     } else {
-        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let networks = client.list_networks(Some(options)).await?;
-        let made = |network: &Network| made(network.labels.clone().unwrap_or_default());
-        for network in networks.into_iter().filter(made) {
-            let id = network.id.unwrap_or_default();
-            client.remove_network(&id).await?;
+        for network in client.list_networks(&labels).await?.into_iter().filter(made) {
+            client.remove_network(&network.id).await?;
             tracing::info!(network = network.name, %unit, "removed a network");
         }
     }

@@ -5,33 +5,32 @@
 //! is to stop: a lost file is no reason to end it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
-use bollard::query_parameters::StopContainerOptions;
 use muster_common::unit::UnitName;
 
 use crate::runner::docker::api::containers::remove_container;
-use crate::runner::docker::api::engine::EngineError;
 use crate::runner::docker::api::list::{ListedContainer, list_containers};
+use crate::runner::docker::client::EngineError;
 use crate::runner::docker::context::DockerContext;
 
 /// Removes, in the background, what does not run and is nobody's any more. `known` are units that are looked after or
-/// about to be, and `files` is where the others would have theirs.
+/// about to be; the others would have a file of theirs.
 pub(crate) fn remove_leftovers(
     context: Arc<DockerContext>,
     listed: &[ListedContainer],
-    files: &Path,
     known: &BTreeSet<UnitName>,
 ) {
-    let forgotten = |unit: &UnitName| !known.contains(unit) && !files.join(unit.as_str()).exists();
+    let has_file =
+        |unit: &UnitName| context.world.disk.look_at(&context.files.join(unit.as_str())).is_some();
+    let forgotten = |unit: &UnitName| !known.contains(unit) && !has_file(unit);
     let stray =
         |container: &&ListedContainer| !container.runs && container.unit().is_some_and(forgotten);
     let leftovers: Vec<ListedContainer> = listed.iter().filter(stray).cloned().collect();
     if leftovers.is_empty() {
         return;
     }
-    tokio::spawn(async move {
+    muster_runtime::spawn(async move {
         for ListedContainer { id, owner, .. } in leftovers {
             match remove_container(&context, &id).await {
                 Ok(()) => tracing::info!(container = id, ?owner, "removed a container left behind"),
@@ -47,13 +46,7 @@ pub(crate) fn remove_leftovers(
 pub(crate) async fn stop(context: &DockerContext, unit: &UnitName) -> Result<(), EngineError> {
     for container in list_containers(context, Some(unit)).await?.into_iter().filter(|c| c.runs) {
         tracing::info!(%unit, container = container.id, "stopping a container whose file is gone");
-        let stopped = context
-            .engine
-            .transfer_client()?
-            .stop_container(&container.id, None::<StopContainerOptions>)
-            .await
-            .map_err(EngineError::from);
-        match stopped {
+        match context.engine.api_client().stop_container(&container.id).await {
             Err(error) if !error.is_absent() => return Err(error),
             _ => {}
         }

@@ -13,6 +13,8 @@ use muster_common::container::{Condition, is_withheld};
 use muster_engine::container::{ConditionAnswer, StartVerdict, weigh_conditions};
 use tokio::process::Command;
 
+use crate::runner::docker::host::ContainerHost;
+
 /// The program that knows.
 const ANALYZE: &str = "systemd-analyze";
 
@@ -23,15 +25,20 @@ const CONDITION_TIMEOUT: Duration = Duration::from_secs(10);
 const WORDS: usize = 200;
 
 /// The verdict of these conditions on a start now.
-pub(crate) async fn check_conditions(conditions: &[Condition]) -> StartVerdict {
+pub(crate) async fn check_conditions(
+    host: &dyn ContainerHost,
+    conditions: &[Condition],
+) -> StartVerdict {
     if conditions.is_empty() {
         return StartVerdict::Start;
     }
-    let answers = join_all(conditions.iter().map(ask_systemd)).await;
+    let answers =
+        join_all(conditions.iter().map(|condition| host.check_condition(condition))).await;
     weigh_conditions(&conditions.iter().zip(answers).collect::<Vec<_>>())
 }
 
-async fn ask_systemd(condition: &Condition) -> ConditionAnswer {
+/// The answer of this machine's systemd.
+pub(crate) async fn ask_systemd(condition: &Condition) -> ConditionAnswer {
     let output = condition_command(condition).output();
     match tokio::time::timeout(CONDITION_TIMEOUT, output).await {
         Err(_) => ConditionAnswer::Unknown("this machine does not answer in time".to_owned()),
@@ -117,6 +124,7 @@ mod tests {
     use muster_common::container::{HostFacts, Quadlet, read};
 
     use super::*;
+    use crate::runner::docker::this_machine::ThisMachine;
 
     async fn on_this_machine(lines: &str) -> StartVerdict {
         let text = format!("[Unit]\n{lines}\n[Container]\nImage=a\n");
@@ -126,7 +134,7 @@ mod tests {
         else {
             panic!("{lines} is refused")
         };
-        check_conditions(&spec.conditions).await
+        check_conditions(&ThisMachine, &spec.conditions).await
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! Owns the order of calls. A container is replaced only if it is this unit's; whatever else has its name is left alone
 //! and is the reason the start fails.
 
-use bollard::models::{ContainerCreateBody, NetworkConnectRequest};
-use bollard::query_parameters::CreateContainerOptionsBuilder;
 use muster_common::unit::UnitName;
 use muster_engine::container::{
     Creation, Identity, Owner, choose_log_config, missing_ability, translate,
@@ -13,9 +11,8 @@ use muster_engine::container::{
 use muster_engine::container::unit::Prepared;
 
 use crate::runner::docker::api::containers::{inspect_container, remove_container};
-use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::client::EngineError;
 use crate::runner::docker::context::DockerContext;
-use crate::runner::docker::make::resources::to_client_body;
 use crate::runner::docker::make::{host_inputs, image_differences};
 
 /// Makes a container and starts it, in the place of one before it. Returns its id.
@@ -92,9 +89,7 @@ async fn create_container(
     context: &DockerContext,
     creation: &Creation,
 ) -> Result<String, EngineError> {
-    let options = CreateContainerOptionsBuilder::new().name(&creation.name).build();
-    let body: ContainerCreateBody = to_client_body(&creation.body)?;
-    let made = context.engine.call_client()?.create_container(Some(options), body).await?;
+    let made = context.engine.api_client().create_container(&creation.name, &creation.body).await?;
     for warning in made.warnings {
         tracing::warn!(container = creation.name, warning, "the container engine has a remark");
     }
@@ -118,15 +113,11 @@ async fn furnish_and_run(
 }
 
 async fn run(context: &DockerContext, id: &str, creation: &Creation) -> Result<(), EngineError> {
-    let client = context.engine.call_client()?;
+    let client = context.engine.api_client();
     for (network, endpoint) in &creation.networks {
-        let request = NetworkConnectRequest {
-            container: id.to_owned(),
-            endpoint_config: Some(to_client_body(endpoint)?),
-        };
-        client.connect_network(network, request).await?;
+        client.connect_network(network, id, endpoint).await?;
     }
-    Ok(client.start_container(id, None).await?)
+    client.start_container(id).await
 }
 
 /// Removes what has the name, if it is this unit's.

@@ -3,18 +3,27 @@
 //! Owns finding the entry for a registry. It runs no helper programs, and no error of its says what the file holds.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use bollard::auth::DockerCredentials;
 use http::HeaderValue;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::client::EngineError;
 
 /// The name under which `docker login` keeps Docker's own registry.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+/// The credentials for a registry, as the header has them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct RegistryCredentials {
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    serveraddress: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct File {
@@ -31,13 +40,13 @@ struct Entry {
     identitytoken: Option<String>,
 }
 
-/// The credentials for the registry a repository lies in; `None` where the file has none for it.
-pub(crate) async fn read_credentials(
+/// The credentials for the registry a repository lies in, from the text of a file; `None` where it has none for it.
+pub(crate) fn find_credentials(
+    text: io::Result<Vec<u8>>,
     path: &Path,
     repository: &str,
-) -> Result<Option<DockerCredentials>, String> {
-    let bytes = tokio::fs::read(path)
-        .await
+) -> Result<Option<RegistryCredentials>, String> {
+    let bytes = text
         .map_err(|error| format!("cannot read the credentials in {}: {error}", path.display()))?;
     find_entry(&bytes, repository).map_err(|problem| format!("{}: {problem}", path.display()))
 }
@@ -46,7 +55,7 @@ pub(crate) async fn read_credentials(
 pub(crate) const HEADER: &str = "X-Registry-Auth";
 
 /// Its value: JSON in the URL's alphabet of base64, padded, as the documentation of Docker's API has it.
-pub(crate) fn auth_header(credentials: &DockerCredentials) -> Result<HeaderValue, EngineError> {
+pub(crate) fn auth_header(credentials: &RegistryCredentials) -> Result<HeaderValue, EngineError> {
     let unwritable =
         || EngineError::new_refusal("the credentials for the registry cannot be written");
     let json = serde_json::to_vec(credentials).map_err(|_| unwritable())?;
@@ -55,7 +64,7 @@ pub(crate) fn auth_header(credentials: &DockerCredentials) -> Result<HeaderValue
     Ok(value)
 }
 
-fn find_entry(bytes: &[u8], repository: &str) -> Result<Option<DockerCredentials>, String> {
+fn find_entry(bytes: &[u8], repository: &str) -> Result<Option<RegistryCredentials>, String> {
     // serde's own words would quote the file.
     let file: File = serde_json::from_slice(bytes).map_err(|error| {
         format!("line {}: it is not a configuration file of docker's", error.line())
@@ -76,12 +85,11 @@ fn find_entry(bytes: &[u8], repository: &str) -> Result<Option<DockerCredentials
         username = Some(user.to_owned());
         password = Some(secret.trim_end_matches('\0').to_owned());
     }
-    Ok(Some(DockerCredentials {
+    Ok(Some(RegistryCredentials {
         username,
         password,
         identitytoken: entry.identitytoken.clone(),
         serveraddress: Some(name.clone()),
-        ..DockerCredentials::default()
     }))
 }
 
@@ -127,10 +135,10 @@ mod tests {
 
     #[test]
     fn the_header_is_in_the_alphabet_of_urls() {
-        let credentials = DockerCredentials {
+        let credentials = RegistryCredentials {
             username: Some("me".to_owned()),
             password: Some("p??>>~~?>z".to_owned()),
-            ..DockerCredentials::default()
+            ..RegistryCredentials::default()
         };
         let value = auth_header(&credentials).unwrap();
         assert!(!format!("{value:?}").contains("ey"), "it is in no log");

@@ -3,11 +3,8 @@
 //! Owns adding them, and laying secret files where a container can see them. No error and no log of its holds a value.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use muster_common::container::{Secret, SecretTarget, Sensitive, VariableFile};
 use muster_common::unit::UnitName;
@@ -16,9 +13,9 @@ use muster_engine::container::{
     withheld_variables,
 };
 
-use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::client::EngineError;
 use crate::runner::docker::context::DockerContext;
-use crate::runner::docker::make::host_file;
+use crate::runner::docker::host::{ContainerHost, SecretAccess};
 
 /// Longest name of a file, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -31,66 +28,64 @@ pub(crate) async fn complete_creation(
     abilities: &Abilities,
 ) -> Result<(), EngineError> {
     let late = creation.late.clone();
-    let secrets = read_secrets(&context.secrets, &late.secrets).await?;
-    let files = read_environment(&late).await?;
-    let known = EnvironmentInputs { host: environment_of_host(), files, secrets };
+    let host = &*context.world.host;
+    let secrets = read_secrets(host, &context.secrets, &late.secrets).await?;
+    let files = read_environment(host, &late).await?;
+    let known = EnvironmentInputs { host: host.environment_variables(), files, secrets };
     for name in withheld_variables(&late.environment, &known) {
         tracing::warn!(%unit, name, "a variable is the daemon's own and is not passed on");
     }
     creation.body.env = assemble_environment(&late.environment, &late.secrets, &known)
         .map_err(|error| EngineError::new_refusal(error.to_string()))?;
 
-    if let Some(path) = missing_source(&creation.body.host_config.binds) {
+    if let Some(path) = missing_source(host, &creation.body.host_config.binds) {
         return Err(EngineError::new_refusal(format!(
             "Volume={path}: this machine does not have it, and Docker would make an empty directory of it"
         )));
     }
     let directory = context.secrets_in_use.join(unit.as_str());
-    let mounts = lay_secrets(&directory, &late.secrets, &known).await?;
+    let mounts = lay_secrets(host, &directory, &late.secrets, &known).await?;
     let host_config = &mut creation.body.host_config;
     host_config.mounts.extend(mounts);
 
     if let Some(path) = &late.seccomp {
-        let filter = host_file::read(Path::new(path))
+        let filter = host
+            .read_for_unit_apart(Path::new(path))
             .await
             .map_err(|error| EngineError::new_refusal(format!("SeccompProfile={path}: {error}")))?;
         host_config.security_opt.push(format!("seccomp={filter}"));
     }
-    let there = late.devices.into_iter().filter(|device| Path::new(&device.path_on_host).exists());
+    let there =
+        late.devices.into_iter().filter(|device| host.has_path(Path::new(&device.path_on_host)));
     host_config.devices.extend(there);
     let known_names = late.cdi_devices.into_iter().filter(|n| abilities.cdi_devices.contains(n));
     host_config.device_requests.extend(cdi_request(known_names.collect()));
     Ok(())
 }
 
-/// The daemon's environment. What is not UTF-8 no call to an engine can carry.
-fn environment_of_host() -> BTreeMap<String, Sensitive> {
-    let text = |(name, value): (OsString, OsString)| {
-        Some((name.into_string().ok()?, Sensitive::new(value.into_string().ok()?)))
-    };
-    std::env::vars_os().filter_map(text).collect()
-}
-
 /// A path that is to be mounted in the notation in which Docker makes what is not there. Podman refuses to start then, and so
 /// does Docker in its other one.
-fn missing_source(binds: &[String]) -> Option<&str> {
+fn missing_source<'a>(host: &dyn ContainerHost, binds: &'a [String]) -> Option<&'a str> {
     let sources = binds.iter().filter_map(|bind| bind.split(':').next());
-    sources.filter(|source| source.starts_with('/')).find(|source| !Path::new(source).exists())
+    sources
+        .filter(|source| source.starts_with('/'))
+        .find(|source| !host.has_path(Path::new(source)))
 }
 
 /// Removes what was laid for a unit.
 pub(crate) fn clear(context: &DockerContext, unit: &UnitName) {
-    let _ = std::fs::remove_dir_all(context.secrets_in_use.join(unit.as_str()));
+    context.world.host.clear_secrets(&context.secrets_in_use.join(unit.as_str()));
 }
 
 /// Secrets are looked for; `assemble` and `lay_secrets` miss those that are not there.
 async fn read_secrets(
+    host: &dyn ContainerHost,
     directory: &Path,
     secrets: &[Secret],
 ) -> Result<BTreeMap<String, Sensitive>, EngineError> {
     let mut found = BTreeMap::new();
     for Secret { name, .. } in secrets {
-        match host_file::read(&directory.join(name)).await {
+        match host.read_for_unit_apart(&directory.join(name)).await {
             Ok(value) => {
                 found.insert(name.clone(), Sensitive::new(value));
             }
@@ -102,11 +97,12 @@ async fn read_secrets(
 }
 
 async fn read_environment(
+    host: &dyn ContainerHost,
     late: &MachineInputs,
 ) -> Result<BTreeMap<String, Sensitive>, EngineError> {
     let mut found = BTreeMap::new();
     for VariableFile { path, .. } in &late.environment.files {
-        match host_file::read(Path::new(path)).await {
+        match host.read_for_unit_apart(Path::new(path)).await {
             Ok(text) => {
                 found.insert(path.clone(), Sensitive::new(text));
             }
@@ -121,6 +117,7 @@ async fn read_environment(
 
 /// Lays secret files into a directory of the unit's own, each with its owner and mode, and says how to mount them.
 async fn lay_secrets(
+    host: &dyn ContainerHost,
     directory: &Path,
     secrets: &[Secret],
     known: &EnvironmentInputs,
@@ -135,11 +132,8 @@ async fn lay_secrets(
             ))
         })?;
         let source = directory.join(file_name(index, &secret.name));
-        let (uid, gid, mode) = (*uid, *gid, *mode);
-        let (to, value) = (source.clone(), value.clone());
-        let written =
-            tokio::task::spawn_blocking(move || write_secret(&to, &value, uid, gid, mode)).await;
-        written.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| {
+        let access = SecretAccess { uid: *uid, gid: *gid, mode: *mode };
+        host.lay_secret(&source, value, access).await.map_err(|error| {
             EngineError::new_refusal(format!("Secret={}: {error}", secret.name))
         })?;
         mounts.push(body::Mount {
@@ -159,35 +153,12 @@ fn file_name(index: usize, secret: &str) -> String {
     if named.len() > LONGEST_NAME { index.to_string() } else { named }
 }
 
-/// Writes one file anew. Nobody can read it before it is whose it is to be.
-fn write_secret(
-    path: &PathBuf,
-    value: &Sensitive,
-    uid: u32,
-    gid: u32,
-    mode: u32,
-) -> io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-    if let Some(directory) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(value.expose_value().as_bytes())?;
-    chown(path, Some(uid), Some(gid))?;
-    std::fs::set_permissions(path, Permissions::from_mode(mode))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+    use crate::runner::docker::this_machine::ThisMachine;
 
     fn secret(name: &str, target: SecretTarget) -> Secret {
         Secret { name: name.to_owned(), target }
@@ -205,7 +176,7 @@ mod tests {
                 secrets: [("db".to_owned(), Sensitive::new(value))].into(),
                 ..EnvironmentInputs::default()
             };
-            let mounts = lay_secrets(&place, &secrets, &known).await.unwrap();
+            let mounts = lay_secrets(&ThisMachine, &place, &secrets, &known).await.unwrap();
             let [mount] = mounts.as_slice() else { panic!("{mounts:?}") };
             assert_eq!((mount.target.as_str(), mount.read_only), ("/run/secrets/db", true));
             let source = mount.source.clone().unwrap();
@@ -225,7 +196,8 @@ mod tests {
             let secrets = [secret(&name, SecretTarget::File { path, uid, gid, mode: 0o400 })];
             let found = [(name.clone(), Sensitive::new("hush"))].into();
             let known = EnvironmentInputs { secrets: found, ..EnvironmentInputs::default() };
-            let mounts = lay_secrets(directory.path(), &secrets, &known).await.unwrap();
+            let mounts =
+                lay_secrets(&ThisMachine, directory.path(), &secrets, &known).await.unwrap();
             let source = mounts[0].source.clone().unwrap();
             assert_eq!(std::fs::read_to_string(source).unwrap(), "hush", "{length}");
         }
@@ -236,9 +208,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = "/run/secrets/db".to_owned();
         let secrets = [secret("db", SecretTarget::File { path, uid: 0, gid: 0, mode: 0o400 })];
-        let found = read_secrets(directory.path(), &secrets).await.unwrap();
+        let found = read_secrets(&ThisMachine, directory.path(), &secrets).await.unwrap();
         let known = EnvironmentInputs { secrets: found, ..EnvironmentInputs::default() };
-        let error = lay_secrets(directory.path(), &secrets, &known).await.unwrap_err();
+        let error =
+            lay_secrets(&ThisMachine, directory.path(), &secrets, &known).await.unwrap_err();
         assert_eq!(error.to_string(), "Secret=db: this machine does not have it");
     }
 }

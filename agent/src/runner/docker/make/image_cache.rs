@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+use crate::runner::docker::host::ArchiveStamp;
 use crate::stdx::sync::lock;
 
 /// The knowledge of images beside what the engine says.
@@ -18,9 +19,6 @@ pub(crate) struct ImageCache {
     /// Images of archives for which the file names none, by the path of the archive, with the archive as it was then.
     pub(crate) loaded: Mutex<HashMap<String, (ArchiveStamp, String)>>,
 }
-
-/// Tells one archive at a path from the next.
-pub(crate) type ArchiveStamp = (u64, u64, i64, i64);
 
 impl ImageCache {
     /// Forgets what was seen: one of them is there no more.

@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use futures::StreamExt as _;
 use muster_common::container::{ContainerSpec, is_root};
 use muster_engine::container::Creation;
 
-use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::client::EngineError;
 use crate::runner::docker::context::DockerContext;
 
 /// Most bytes of a directory's archive that are read. A directory takes 512 of them, so that this is more directories than
@@ -24,20 +23,15 @@ pub(crate) async fn check_image(
     spec: &ContainerSpec,
     creation: &Creation,
 ) -> Result<(), EngineError> {
-    let image = context.engine.call_client()?.inspect_image(&creation.body.image).await?;
-    let config = image.config.unwrap_or_default();
-    let words = effective_command(
-        spec,
-        config.entrypoint.unwrap_or_default(),
-        config.cmd.unwrap_or_default(),
-    );
+    let image = context.engine.api_client().inspect_image(&creation.body.image).await?;
+    let words = effective_command(spec, image.entrypoint, image.command);
     if let Some(init) = systemd_program(&words) {
         return Err(EngineError::new_refusal(format!(
             "it runs systemd ({init}), for which Podman sets a container up with control groups, tmpfs and a stop signal of its own, \
              and Docker does not"
         )));
     }
-    let user = config.user.unwrap_or_default();
+    let user = image.user;
     let added = spec.capabilities_of_root();
     if spec.user.is_some() || added.is_empty() || is_root(&user) {
         return Ok(());
@@ -106,12 +100,10 @@ async fn image_archive(
 ) -> Result<Option<Vec<u8>>, EngineError> {
     // The dot leads through a link in that place, as a mount goes through it.
     let path = format!("{}/.", path.trim_end_matches('/'));
-    let options = DownloadFromContainerOptionsBuilder::new().path(&path).build();
-    let client = context.engine.transfer_client()?;
-    let mut stream = client.download_from_container(id, Some(options));
+    let mut stream = context.engine.api_client().read_directory(id, &path);
     let mut archive = Vec::new();
     while let Some(bytes) = stream.next().await {
-        match bytes.map_err(EngineError::from) {
+        match bytes {
             Ok(bytes) => archive.extend_from_slice(&bytes),
             Err(error) if error.is_absent() => return Ok(None),
             Err(error) => return Err(error),

@@ -4,19 +4,16 @@
 //! how often that is tried is the engine crate's to decide.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use bollard::auth::DockerCredentials;
-use bollard::models::{BuildInfo, CreateImageInfo};
-use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBuilder};
 use futures::StreamExt as _;
 use muster_common::container::{ContainerSpec, Image, ImageName};
 use muster_engine::container::{ImageFetch, plan_fetch, retry_after};
-use tokio_util::io::ReaderStream;
 
-use crate::runner::docker::api::engine::{Engine, EngineError};
+use crate::runner::docker::api::engine::Engine;
+use crate::runner::docker::client::{EngineError, PullLine};
 use crate::runner::docker::context::DockerContext;
-use crate::runner::docker::make::credentials;
-use crate::runner::docker::make::image_cache::ArchiveStamp;
+use crate::runner::docker::make::credentials::{self, RegistryCredentials};
 use crate::stdx::sync::lock;
 
 /// Hears how far a fetch is, in words for a user.
@@ -88,7 +85,7 @@ async fn load_unnamed(
     path: &str,
     progress: Progress<'_>,
 ) -> Result<Option<String>, EngineError> {
-    let stamp = archive_stamp(path);
+    let stamp = context.world.host.archive_stamp(Path::new(path));
     let before = lock(&context.images.loaded).get(path).cloned();
     if let (Some(stamp), Some((known, image))) = (stamp, before)
         && stamp == known
@@ -103,14 +100,8 @@ async fn load_unnamed(
     Ok(image)
 }
 
-fn archive_stamp(path: &str) -> Option<ArchiveStamp> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
-}
-
 async fn is_there(engine: &Engine, name: &str) -> Result<bool, EngineError> {
-    match engine.call_client()?.inspect_image(name).await.map_err(EngineError::from) {
+    match engine.api_client().inspect_image(name).await {
         Ok(_) => Ok(true),
         Err(error) if error.is_absent() => Ok(false),
         Err(error) => Err(error),
@@ -129,9 +120,11 @@ async fn pull_image(
     loop {
         progress(format!("fetching the image {name}"));
         let credentials = match context.credentials.as_deref() {
-            Some(path) => credentials::read_credentials(path, &name.repository)
-                .await
-                .map_err(EngineError::new_refusal)?,
+            Some(path) => {
+                let text = context.world.host.read_whole(path).await;
+                credentials::find_credentials(text, path, &name.repository)
+                    .map_err(EngineError::new_refusal)?
+            }
             None => None,
         };
         let pulled = pull_once(engine, name, credentials, progress).await;
@@ -160,31 +153,19 @@ async fn pull_image(
             failed + 1,
             spec.pull_retries.saturating_add(1),
         ));
-        tokio::time::sleep(pause).await;
+        muster_runtime::sleep(pause).await;
     }
 }
 
 async fn pull_once(
     engine: &Engine,
     name: &ImageName,
-    credentials: Option<DockerCredentials>,
+    credentials: Option<RegistryCredentials>,
     progress: Progress<'_>,
 ) -> Result<(), EngineError> {
     let header =
         credentials.map(|credentials| credentials::auth_header(&credentials)).transpose()?;
-    let options = CreateImageOptionsBuilder::new()
-        .from_image(&name.repository)
-        .tag(name.tag_to_pull())
-        .build();
-    let mut client = engine.transfer_client()?;
-    if let Some(header) = header {
-        // The library's own is in the other alphabet of base64, which an engine does not read.
-        client = client.with_request_modifier(move |mut request| {
-            request.headers_mut().insert(credentials::HEADER, header.clone());
-            request
-        });
-    }
-    let mut lines = client.create_image(Some(options), None, None);
+    let mut lines = engine.api_client().pull_image(&name.repository, name.tag_to_pull(), header);
     let mut layers = LayerProgress::default();
     while let Some(line) = lines.next().await {
         if let Some(share) = layers.on_line(&line?) {
@@ -203,12 +184,11 @@ struct LayerProgress {
 
 impl LayerProgress {
     /// Takes one line of a pull. Returns what is to be said if that has changed.
-    fn on_line(&mut self, line: &CreateImageInfo) -> Option<String> {
-        let id = line.id.clone()?;
-        match (line.status.as_deref()?, &line.progress_detail) {
-            ("Downloading", Some(detail)) => {
-                let total = detail.total.unwrap_or_default();
-                self.bytes.insert(id, (detail.current.unwrap_or_default().min(total), total));
+    fn on_line(&mut self, line: &PullLine) -> Option<String> {
+        let id = line.layer.clone()?;
+        match (line.status.as_deref()?, line.progress) {
+            ("Downloading", Some((current, total))) => {
+                self.bytes.insert(id, (current.min(total), total));
             }
             ("Download complete" | "Pull complete", _) => {
                 let (current, total) = self.bytes.entry(id).or_default();
@@ -241,14 +221,13 @@ async fn load_archive(
     let failed = |problem: &dyn std::fmt::Display| {
         EngineError::new_refusal(format!("cannot load the image from {path}: {problem}"))
     };
-    let archive = tokio::fs::File::open(path).await.map_err(|error| failed(&error))?;
-    let client = engine.transfer_client()?;
-    let options = ImportImageOptionsBuilder::new().build();
-    let mut lines =
-        client.import_image_stream(options, ReaderStream::with_capacity(archive, 1 << 18), None);
+    let mut lines = match engine.api_client().load_images(Path::new(path)).await {
+        Err(EngineError::Refused { problem, .. }) => return Err(failed(&problem)),
+        lines => lines?,
+    };
     let mut loaded = Vec::new();
     while let Some(line) = lines.next().await {
-        match line.map_err(EngineError::from) {
+        match line {
             Ok(line) => loaded.extend(image_of(&line)),
             Err(EngineError::Refused { problem, .. }) => return Err(failed(&problem)),
             Err(error) => return Err(error),
@@ -274,8 +253,8 @@ fn list_names(images: &[String]) -> String {
 }
 
 /// The image that a line of a load speaks of.
-fn image_of(line: &BuildInfo) -> Option<String> {
-    let text = line.stream.as_deref()?.trim();
+fn image_of(line: &str) -> Option<String> {
+    let text = line.trim();
     let name =
         text.strip_prefix("Loaded image: ").or_else(|| text.strip_prefix("Loaded image ID: "));
     name.map(str::to_owned)
@@ -285,38 +264,28 @@ fn image_of(line: &BuildInfo) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn line(json: &str) -> CreateImageInfo {
-        serde_json::from_str(json).unwrap()
+    fn line(layer: &str, status: &str, progress: Option<(i64, i64)>) -> PullLine {
+        PullLine { layer: Some(layer.to_owned()), status: Some(status.to_owned()), progress }
     }
 
     #[test]
     fn a_pull_says_how_far_it_is_and_nothing_twice() {
         let mut layers = LayerProgress::default();
-        let mut take = |json| layers.on_line(&line(json));
-        assert_eq!(take(r#"{"status":"Pulling from library/a","id":"latest"}"#), None);
-        let half = r#"{"status":"Downloading","id":"1","progressDetail":{"current":5000000,"total":10000000}}"#;
-        assert_eq!(take(half).as_deref(), Some("50% of 10 MB"));
-        assert_eq!(take(half), None);
-        let other =
-            r#"{"status":"Downloading","id":"2","progressDetail":{"current":1,"total":10000000}}"#;
-        assert_eq!(take(other).as_deref(), Some("25% of 20 MB"));
-        assert_eq!(
-            take(r#"{"status":"Download complete","id":"1"}"#).as_deref(),
-            Some("50% of 20 MB")
-        );
-        assert_eq!(
-            take(r#"{"status":"Extracting","id":"1","progressDetail":{"current":1,"total":2}}"#),
-            None
-        );
+        let mut take = |layer, status, progress| layers.on_line(&line(layer, status, progress));
+        assert_eq!(take("latest", "Pulling from library/a", None), None);
+        let half = Some((5_000_000, 10_000_000));
+        assert_eq!(take("1", "Downloading", half).as_deref(), Some("50% of 10 MB"));
+        assert_eq!(take("1", "Downloading", half), None);
+        let begun = Some((1, 10_000_000));
+        assert_eq!(take("2", "Downloading", begun).as_deref(), Some("25% of 20 MB"));
+        assert_eq!(take("1", "Download complete", None).as_deref(), Some("50% of 20 MB"));
+        assert_eq!(take("1", "Extracting", Some((1, 2))), None);
     }
 
     #[test]
     fn what_a_load_brought_is_told_by_name_or_id() {
-        let of = |stream: &str| {
-            image_of(&BuildInfo { stream: Some(stream.to_owned()), ..BuildInfo::default() })
-        };
-        assert_eq!(of("Loaded image: web:1\n").as_deref(), Some("web:1"));
-        assert_eq!(of("Loaded image ID: sha256:ab\n").as_deref(), Some("sha256:ab"));
-        assert_eq!(of("Loading layer"), None);
+        assert_eq!(image_of("Loaded image: web:1\n").as_deref(), Some("web:1"));
+        assert_eq!(image_of("Loaded image ID: sha256:ab\n").as_deref(), Some("sha256:ab"));
+        assert_eq!(image_of("Loading layer"), None);
     }
 }

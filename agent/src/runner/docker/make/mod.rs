@@ -9,4 +9,5 @@ pub(crate) mod image_cache;
 pub(crate) mod image_differences;
 pub(crate) mod images;
 pub(crate) mod resources;
+pub(crate) mod secret_files;
 pub(crate) mod unit_files;

@@ -4,8 +4,7 @@
 //! to do about a volume whose unit is no more. The cluster's word always comes first.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use async_trait::async_trait;
 use muster_common::unit::{UnitFile, UnitName};
 use muster_store::Registry;
 
-use crate::stdx::disk::HostDisk;
+use crate::stdx::disk::Disk;
 use crate::stdx::errors::error_chain;
 use crate::stdx::files::{Durability, replace_file};
 
@@ -51,12 +50,13 @@ pub(crate) type Files = BTreeMap<UnitName, Arc<UnitFile>>;
 /// The copies, and whoever knows better.
 pub(crate) struct UnitFileCopies {
     cluster: Arc<dyn Sources>,
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
 }
 
 impl UnitFileCopies {
-    pub(crate) fn new(cluster: Arc<dyn Sources>, directory: PathBuf) -> Self {
-        Self { cluster, directory }
+    pub(crate) fn new(cluster: Arc<dyn Sources>, disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
+        Self { cluster, disk, directory }
     }
 
     pub(crate) fn directory_path(&self) -> &PathBuf {
@@ -88,17 +88,16 @@ impl UnitFileCopies {
 
     /// The same of the cluster only.
     pub(crate) async fn fetch_from_cluster(&self, units: &[UnitName]) -> Result<Files, String> {
-        let asked = tokio::time::timeout(STORE_TIMEOUT, self.cluster.fetch_files(units)).await;
+        let asked = muster_runtime::timeout(STORE_TIMEOUT, self.cluster.fetch_files(units)).await;
         asked.unwrap_or_else(|_| Err("the store does not answer".to_owned()))
     }
 
     /// Every copy there is.
     pub(crate) fn load_all(&self) -> Files {
-        let Ok(entries) = fs::read_dir(&self.directory) else { return Files::new() };
-        let unit = |entry: io::Result<fs::DirEntry>| -> Option<UnitName> {
-            entry.ok()?.file_name().to_str()?.parse().ok()
-        };
-        entries
+        let Ok(names) = self.disk.list(&self.directory) else { return Files::new() };
+        let unit = |name: OsString| -> Option<UnitName> { name.to_str()?.parse().ok() };
+        names
+            .into_iter()
             .filter_map(unit)
             .filter_map(|unit| Some((unit.clone(), self.load(&unit)?)))
             .collect()
@@ -106,8 +105,8 @@ impl UnitFileCopies {
 
     /// The copy of one.
     pub(crate) fn load(&self, unit: &UnitName) -> Option<Arc<UnitFile>> {
-        let text = fs::read_to_string(self.directory.join(unit.as_str())).ok()?;
-        text.parse().ok().map(Arc::new)
+        let bytes = self.disk.read(&self.directory.join(unit.as_str())).ok()?;
+        std::str::from_utf8(&bytes).ok()?.parse().ok().map(Arc::new)
     }
 
     /// Keeps a copy, whole or not at all.
@@ -117,13 +116,13 @@ impl UnitFileCopies {
         }
         let path = self.directory.join(unit.as_str());
         let text = file.text().as_bytes();
-        if let Err(error) = replace_file(&HostDisk, &path, text, Durability::OutlivesDaemon) {
+        if let Err(error) = replace_file(&*self.disk, &path, text, Durability::OutlivesDaemon) {
             tracing::warn!(%unit, %error, "cannot keep a copy of its file");
         }
     }
 
     /// Forgets one.
     pub(crate) fn forget_copy(&self, unit: &UnitName) {
-        let _ = fs::remove_file(self.directory.join(unit.as_str()));
+        let _ = self.disk.remove(&self.directory.join(unit.as_str()));
     }
 }

@@ -6,14 +6,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use muster_common::container::describe;
 use muster_common::state::ActiveState;
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::container::JOURNALD;
 
-use crate::runner::docker::api::engine::EngineError;
+use crate::runner::docker::client::{ContainerDetails, EngineError};
 use crate::runner::docker::runner::Docker;
+use crate::stdx::files::read_text;
 use crate::stdx::sync::lock;
 
 /// The time that a person waits for the engine.
@@ -83,7 +83,7 @@ impl Docker {
     /// A close look at a unit; `None`: it is not here.
     pub async fn inspect_unit(&self, unit: &UnitName) -> Option<InspectedUnit> {
         let file = self.context.files.join(unit.as_str());
-        let text = tokio::fs::read_to_string(&file).await.ok();
+        let text = read_text(&*self.context.world.disk, &file);
         let status = self.find_or_take_up(unit).map(|handle| handle.status.borrow().clone());
         let refused = lock(&self.refused).get(unit).cloned();
         if text.is_none() && status.is_none() {
@@ -126,52 +126,36 @@ impl Docker {
         let engine = &self.context.engine;
         engine.known_within(ENGINE_TIMEOUT).await.map_err(EngineError::Lost)?;
         let Some(id) = id else { return Ok(None) };
-        let asked = engine.call_client()?;
-        let asked = asked.inspect_container(id, None);
-        match tokio::time::timeout(ENGINE_TIMEOUT, asked).await {
-            Ok(answer) => match answer.map_err(EngineError::from) {
-                Ok(answer) => Ok(Some(Container::from(answer))),
-                Err(error) if error.is_absent() => Ok(None),
-                Err(error) => Err(error),
-            },
+        let asked = engine.api_client().inspect_container(id);
+        match muster_runtime::timeout(ENGINE_TIMEOUT, asked).await {
+            Ok(Ok(answer)) => Ok(Some(Container::from(answer))),
+            Ok(Err(error)) if error.is_absent() => Ok(None),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(EngineError::Lost("not in time".to_owned())),
         }
     }
 }
 
-impl From<ContainerInspectResponse> for Container {
-    fn from(answer: ContainerInspectResponse) -> Self {
-        let state = answer.state.unwrap_or_default();
-        let config = answer.config.unwrap_or_default();
-        let log = answer.host_config.and_then(|host| host.log_config).unwrap_or_default();
-        let labels = log.config.as_ref().and_then(|config| config.get("labels"));
-        let driver = log.typ.unwrap_or_default();
-        let name = answer.name.unwrap_or_default();
-        let ended = matches!(
-            state.status,
-            Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)
-        );
-        let health = state.health.and_then(|health| {
-            let check_output = health.log.unwrap_or_default().pop().and_then(|last| last.output);
-            Some((health.status?.to_string(), check_output.unwrap_or_default()))
-        });
+impl From<ContainerDetails> for Container {
+    fn from(found: ContainerDetails) -> Self {
+        let ended = matches!(found.status.as_str(), "exited" | "dead");
+        let unit_label = |label: &str| label == muster_engine::container::LABEL_UNIT;
+        let labels = found.log_labels.as_deref().unwrap_or_default();
+        // Docker says `none` where there is no check.
+        let health = found.health.filter(|status| !status.is_empty() && status != "none");
         Self {
-            id: answer.id.unwrap_or_default(),
-            name: name.strip_prefix('/').unwrap_or(&name).to_owned(),
-            image: config.image.unwrap_or_default(),
-            image_id: answer.image.unwrap_or_default(),
-            pid: state.pid.filter(|pid| *pid > 0),
-            status: state.status.map(|status| status.to_string()).unwrap_or_default(),
-            code: state.exit_code.filter(|_| ended),
-            oom: state.oom_killed.unwrap_or_default(),
-            error: state.error.unwrap_or_default(),
-            // Docker says `none` where there is no check.
-            health: health.filter(|(status, _)| !status.is_empty() && status != "none"),
-            marked: driver == JOURNALD
-                && labels.is_some_and(|labels| {
-                    labels.split(',').any(|label| label == muster_engine::container::LABEL_UNIT)
-                }),
-            log_driver: driver,
+            id: found.id,
+            name: found.name,
+            image: found.image,
+            image_id: found.image_id,
+            pid: found.pid.filter(|pid| *pid > 0),
+            code: found.exit_code.filter(|_| ended),
+            status: found.status,
+            oom: found.oom,
+            error: found.error,
+            health: health.map(|status| (status, found.check_output)),
+            marked: found.log_driver == JOURNALD && labels.split(',').any(unit_label),
+            log_driver: found.log_driver,
         }
     }
 }

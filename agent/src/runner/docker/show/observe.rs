@@ -12,7 +12,7 @@ use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::{UnitStatus, run_name};
 use muster_engine::machine::converge::Observed;
-use tokio::time::Instant;
+use muster_runtime::Instant;
 
 use crate::runner::UnitObservation;
 use crate::runner::docker::api::list::{ListedContainer, list_containers};
@@ -73,12 +73,7 @@ impl Docker {
             });
             *lock(&self.taken) = taken.collect();
             let ours = lock(&self.units).keys().chain(units).cloned().collect();
-            orphans::remove_leftovers(
-                Arc::clone(&self.context),
-                listed,
-                &self.context.files,
-                &ours,
-            );
+            orphans::remove_leftovers(Arc::clone(&self.context), listed, &ours);
         }
         seen
     }
@@ -105,7 +100,7 @@ impl Docker {
         if !self.context.engine.is_up() {
             return None;
         }
-        match tokio::time::timeout_at(deadline, list_containers(&self.context, None)).await {
+        match muster_runtime::timeout_at(deadline, list_containers(&self.context, None)).await {
             Ok(Ok(listed)) => Some(listed),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot list containers");
@@ -133,7 +128,7 @@ fn of_stray(stray: &ListedContainer, seen: &mut UnitObservation) {
 async fn status_of(handle: &UnitHandle, up: bool, deadline: Instant) -> UnitStatus {
     let mut status = handle.status.clone();
     if up {
-        let _ = tokio::time::timeout_at(deadline, status.wait_for(|s| s.adopted)).await;
+        let _ = muster_runtime::timeout_at(deadline, status.wait_for(|s| s.adopted)).await;
     }
     status.borrow().clone()
 }

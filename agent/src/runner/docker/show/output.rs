@@ -5,18 +5,16 @@
 
 use std::time::Duration;
 
-use bollard::container::LogOutput;
-use bollard::query_parameters::LogsOptionsBuilder;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use muster_common::unit::UnitName;
 use muster_engine::container::{JOURNALD, LABEL_CLUSTER, LABEL_UNIT, journal_field};
 use tokio::sync::{mpsc, watch};
 
-use crate::runner::docker::api::engine::{Engine, EngineError};
+use crate::runner::docker::api::engine::Engine;
+use crate::runner::docker::client::{EngineError, OutputEntry};
 use crate::runner::docker::runner::Docker;
 use crate::runner::docker::show::inspect::Container;
-use crate::runner::host_facts::has_journal;
 use muster_engine::container::unit::UnitStatus;
 
 /// Lines on their way to a slow reader.
@@ -88,7 +86,7 @@ impl Docker {
         };
         let Some(handle) = self.find_or_take_up(unit) else {
             // What is here no more may have left its lines.
-            let journal = has_journal().then(|| Output::Journal(labels()));
+            let journal = self.context.world.host.has_journal().then(|| Output::Journal(labels()));
             return journal.ok_or_else(|| OutputError::Unknown(unit.clone()));
         };
         let id = handle.status.borrow().container.clone();
@@ -97,7 +95,9 @@ impl Docker {
             Ok(Some(container)) => container,
             other => {
                 // The last one's driver is not known any more; the next one's is.
-                if has_journal() && self.log_driver(unit).is_none_or(|driver| driver == JOURNALD) {
+                if self.context.world.host.has_journal()
+                    && self.log_driver(unit).is_none_or(|driver| driver == JOURNALD)
+                {
                     return Ok(Output::Journal(labels()));
                 }
                 return Err(match other {
@@ -121,7 +121,7 @@ impl Docker {
             follow,
             sender,
         };
-        tokio::spawn(reading.run(id));
+        muster_runtime::spawn(reading.run(id));
         Ok(Output::Engine { driver, name, lines })
     }
 }
@@ -196,24 +196,11 @@ impl ContainerReader {
     /// Reads what a container prints behind what was heard of it, until it ends.
     async fn read(&self, id: &str, heard: &mut ReadPosition) -> Result<(), EngineError> {
         let engine: &Engine = &self.context.engine;
-        let options = LogsOptionsBuilder::new()
-            .stdout(true)
-            .stderr(true)
-            .timestamps(true)
-            .follow(self.follow)
-            .tail(&self.tail)
-            .build();
-        let client = engine.transfer_client()?;
-        let mut entries = client.logs(id, Some(options));
+        let mut entries = engine.api_client().read_output(id, &self.tail, self.follow);
         heard.on_reconnected();
         while let Some(entry) = entries.next().await {
-            let (text, error) = match entry? {
-                LogOutput::StdErr { message } => (message, true),
-                LogOutput::StdOut { message }
-                | LogOutput::StdIn { message }
-                | LogOutput::Console { message } => (message, false),
-            };
-            let Some(line) = line(&text, error) else { continue };
+            let OutputEntry { text, is_error } = entry?;
+            let Some(line) = line(&text, is_error) else { continue };
             if !heard.is_new(&line.at) {
                 continue;
             }
@@ -226,7 +213,7 @@ impl ContainerReader {
 
     /// Waits for a container to read from: the next one, or this one if it runs on. `None`: there will be none.
     async fn next(&mut self, id: &str) -> Option<String> {
-        tokio::time::sleep(READ_RETRY).await;
+        muster_runtime::sleep(READ_RETRY).await;
         self.context.engine.wait_until_ready().await;
         let ready = |s: &UnitStatus| s.container.as_deref().is_some_and(|c| c != id || s.runs);
         let status = self.status.wait_for(ready).await.ok()?;

@@ -3,14 +3,14 @@
 //! Owns one small file for each unit, in `/run/muster`. A file that cannot be read is as good as none: then what the
 //! engine says has to do.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::UnitMemory;
 
-use crate::stdx::disk::HostDisk;
+use crate::stdx::disk::Disk;
 use crate::stdx::files::{Durability, replace_file};
 
 /// Longest name of a file on Linux, in bytes.
@@ -19,12 +19,13 @@ const LONGEST: usize = 255;
 /// The files.
 #[derive(Debug, Clone)]
 pub(crate) struct MemoryStore {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
 }
 
 impl MemoryStore {
-    pub(crate) fn new(directory: PathBuf) -> Self {
-        Self { directory }
+    pub(crate) fn new(disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
+        Self { disk, directory }
     }
 
     fn path(&self, unit: &UnitName) -> PathBuf {
@@ -33,23 +34,23 @@ impl MemoryStore {
 
     /// The memory of a unit; `None` when there is none that can be read.
     pub(crate) fn load(&self, unit: &UnitName) -> Option<UnitMemory> {
-        serde_json::from_slice(&fs::read(self.path(unit)).ok()?).ok()
+        serde_json::from_slice(&self.disk.read(&self.path(unit)).ok()?).ok()
     }
 
     /// Remembers it, whole or not at all.
     pub(crate) fn save(&self, unit: &UnitName, kept: &UnitMemory) -> io::Result<()> {
         let text = serde_json::to_vec(kept)?;
-        replace_file(&HostDisk, &self.path(unit), &text, Durability::OutlivesDaemon)
+        replace_file(&*self.disk, &self.path(unit), &text, Durability::OutlivesDaemon)
     }
 
     /// Forgets it.
     pub(crate) fn forget_unit(&self, unit: &UnitName) {
-        let _ = fs::remove_file(self.path(unit));
+        let _ = self.disk.remove(&self.path(unit));
     }
 
     /// True if any unit is remembered.
     pub(crate) fn has_any(&self) -> bool {
-        fs::read_dir(&self.directory).is_ok_and(|mut files| files.next().is_some())
+        self.disk.list(&self.directory).is_ok_and(|files| !files.is_empty())
     }
 
     /// Where they are.
@@ -69,11 +70,12 @@ mod tests {
     use muster_engine::container::LifeMemory;
 
     use super::*;
+    use crate::stdx::disk::HostDisk;
 
     #[test]
     fn a_unit_of_the_longest_name_is_remembered_as_well() {
         let directory = tempfile::tempdir().unwrap();
-        let memories = MemoryStore::new(directory.path().to_owned());
+        let memories = MemoryStore::new(Arc::new(HostDisk), directory.path().to_owned());
         for length in [235, 240, 241, 245] {
             let unit: UnitName = format!("{}.container", "x".repeat(length)).parse().unwrap();
             memories.save(&unit, &UnitMemory::default()).unwrap();
@@ -84,7 +86,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_found_until_it_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let memories = MemoryStore::new(directory.path().to_owned());
+        let memories = MemoryStore::new(Arc::new(HostDisk), directory.path().to_owned());
         let unit: UnitName = "web@1.container".parse().unwrap();
         assert_eq!(memories.load(&unit), None);
         let memory = LifeMemory { wanted: true, restarts: 3, ..LifeMemory::default() };
@@ -95,7 +97,7 @@ mod tests {
         memories.forget_unit(&unit);
         assert_eq!(memories.load(&unit), None);
 
-        fs::write(memories.directory_path().join("web@1.container.json"), "{").unwrap();
+        std::fs::write(memories.directory_path().join("web@1.container.json"), "{").unwrap();
         assert_eq!(memories.load(&unit), None);
     }
 }

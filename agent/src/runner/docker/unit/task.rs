@@ -20,9 +20,7 @@ use crate::runner::docker::clean::discard;
 use crate::runner::docker::context::DockerContext;
 use crate::runner::docker::make::host_inputs;
 use crate::runner::docker::unit::work;
-use crate::runner::host_facts;
 use crate::runner::{RunnerError, RunnerEvent};
-use crate::stdx::clock::unix_seconds;
 use crate::stdx::timer::sleep_until_opt;
 
 /// A message to a unit's task.
@@ -87,7 +85,7 @@ pub(crate) fn spawn(
     let (sender, status) = watch::channel(UnitStatus::from_memory(memory.as_ref()));
     let context = Arc::clone(context);
     let name = plan.spec.name.clone();
-    tokio::spawn(adopt_and_run(context, unit, plan, memory, sender, inbox));
+    muster_runtime::spawn(adopt_and_run(context, unit, plan, memory, sender, inbox));
     UnitHandle { name, messages, status }
 }
 
@@ -121,8 +119,8 @@ async fn adopt_and_run(
 
 fn current_moment(context: &DockerContext) -> Moment {
     Moment {
-        now: host_facts::now(),
-        wall: unix_seconds(),
+        now: context.world.host.since_boot(),
+        wall: context.world.wall.unix_seconds(),
         sessions: context.engine.sessions_so_far(),
     }
 }
@@ -138,7 +136,7 @@ impl UnitTask {
             let deadline = self
                 .unit
                 .next_deadline()
-                .map(|at| Instant::now() + at.saturating_sub(host_facts::now()));
+                .map(|at| Instant::now() + at.saturating_sub(self.context.world.host.since_boot()));
             let takes_messages = !self.unit.is_being_removed();
             // Every arm is cancel-safe: channels, a timer, and futures that stay where they are.
             tokio::select! {

@@ -12,8 +12,9 @@ use muster_engine::container::unit::{ContainerPlan, InspectedContainer, Prepared
 use muster_engine::container::{StartVerdict, missing_ability};
 
 use crate::runner::docker::api::containers::{inspect_container, remove_container, send_signal};
-use crate::runner::docker::api::engine::{Engine, EngineError};
+use crate::runner::docker::api::engine::Engine;
 use crate::runner::docker::api::list::list_containers;
+use crate::runner::docker::client::EngineError;
 use crate::runner::docker::context::DockerContext;
 use crate::runner::docker::make::{conditions, create, images, resources};
 use crate::runner::docker::unit::plan::read_anew;
@@ -32,7 +33,7 @@ pub(crate) fn prepare_start(
     ignore_progress: ProgressFn,
 ) -> BoxFuture<'static, WorkResult> {
     Box::pin(async move {
-        match conditions::check_conditions(&plan.spec.conditions).await {
+        match conditions::check_conditions(&*context.world.host, &plan.spec.conditions).await {
             StartVerdict::Start => {}
             StartVerdict::Skip(reason) => return WorkResult::Unmet(reason),
             StartVerdict::Fail(reason) => return WorkResult::AssertFailed(reason),
@@ -54,7 +55,7 @@ async fn gather_inputs(
     plan: &ContainerPlan,
     ignore_progress: &ProgressFn,
 ) -> Result<Prepared, EngineError> {
-    let plan = read_anew(plan, unit, &context.host).map_err(EngineError::new_refusal)?;
+    let plan = read_anew(plan, unit, context).map_err(EngineError::new_refusal)?;
     // Before anything is fetched or made for a container that cannot be.
     let api = context.engine.wait_until_ready().await;
     if let Some(problem) = missing_ability(&plan.spec, &context.engine_abilities(api)) {
@@ -168,7 +169,7 @@ where
             Err(error) => {
                 // It answers and does not say: no reason to think that anything has ended.
                 tracing::warn!(about, %error, "cannot look at a container");
-                tokio::time::sleep(CALL_RETRY * 8).await;
+                muster_runtime::sleep(CALL_RETRY * 8).await;
             }
         }
     }
@@ -176,5 +177,5 @@ where
 
 async fn pause_after_loss(engine: &Engine, problem: String) {
     tracing::debug!(problem, socket = %engine.socket_path().display(), "a call is made again");
-    tokio::time::sleep(CALL_RETRY).await;
+    muster_runtime::sleep(CALL_RETRY).await;
 }
