@@ -68,6 +68,7 @@ fn a_rule_on_losses_that_is_left_out_is_noticed() {
         "others-not-asked-after",
         "outage-counts-as-loss",
         "own-commit-not-waited-for",
+        "own-write-taken-for-unfreeze",
         "waiting-machines-moved",
     ] {
         scripts::fails_without(planted, freezing);

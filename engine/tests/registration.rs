@@ -62,6 +62,7 @@ fn a_rule_of_registration_that_is_left_out_is_noticed() {
         "clone-at-one-address-taken-for-ours",
         "idle-machine-begins-a-cluster",
         "lease-suspicion-ignored",
+        "lease-timed-from-answer",
         "lost-lease-unnoticed",
         "outage-note-kept",
         "record-not-verified",

@@ -77,6 +77,7 @@ fn a_rule_of_placing_that_is_left_out_is_noticed() {
         "leaving-host-keeps-units",
         "leaving-host-takes-units",
         "single-moves-at-once",
+        "unheard-single-taken",
     ] {
         fails_without(planted, scenarios);
     }

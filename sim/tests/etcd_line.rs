@@ -15,6 +15,8 @@ mod all;
 mod commits;
 #[path = "../../store/tests/cases/cordons.rs"]
 mod cordons;
+#[path = "../../store/tests/cases/crossed.rs"]
+mod crossed;
 #[path = "../../store/tests/cases/forget.rs"]
 mod forget;
 #[path = "../../store/tests/cases/identities.rs"]

@@ -11,9 +11,13 @@
 
 #[path = "../../store/tests/cases/cordons.rs"]
 mod cordons;
+#[path = "../../store/tests/cases/crossed.rs"]
+mod crossed;
 mod exam;
 #[path = "../../store/tests/cases/forget.rs"]
 mod forget;
+#[path = "../../store/tests/cases/identities.rs"]
+mod identities;
 #[path = "../../store/tests/cases/late.rs"]
 mod late;
 #[path = "../../store/tests/cases/machines.rs"]
@@ -71,6 +75,11 @@ fn a_late_word_on_a_machine_changes_nothing() {
 }
 
 #[test]
+fn a_late_word_on_who_is_held_changes_nothing() {
+    holds_unless("held-written-late", passes!(late::who_is_held_stays_as_the_leader_wrote_it_last));
+}
+
+#[test]
 fn a_machine_that_is_cordoned_meanwhile_takes_nothing_new() {
     holds_unless(
         "placed-without-cordon",
@@ -88,6 +97,35 @@ fn nothing_is_left_of_a_machine_that_is_forgotten() {
     holds_unless(
         "forgotten-machine-leaves-records",
         passes!(forget::a_machine_that_is_gone_leaves_nothing_behind),
+    );
+}
+
+#[test]
+fn a_plan_of_before_a_doubt_is_written_nowhere() {
+    holds_unless("plan-not-fenced", passes!(places::a_plan_of_before_a_doubt_is_written_nowhere));
+}
+
+#[test]
+fn nothing_is_written_to_a_store_that_is_not_ours() {
+    holds_unless(
+        "foreign-store-written",
+        passes!(identities::nothing_is_written_to_a_store_that_is_not_ours),
+    );
+}
+
+#[test]
+fn of_two_who_campaign_at_once_one_leads() {
+    holds_unless(
+        "campaign-unguarded",
+        passes!(crossed::of_two_who_campaign_at_the_same_moment_one_leads),
+    );
+}
+
+#[test]
+fn a_lease_that_nothing_is_known_of_hides_no_other() {
+    holds_unless(
+        "unanswered-lease-hides-all",
+        passes!(crossed::a_lease_that_nothing_is_known_of_hides_no_other),
     );
 }
 

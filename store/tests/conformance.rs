@@ -15,6 +15,8 @@ mod all;
 mod commits;
 #[path = "cases/cordons.rs"]
 mod cordons;
+#[path = "cases/crossed.rs"]
+mod crossed;
 #[path = "cases/forget.rs"]
 mod forget;
 #[path = "cases/identities.rs"]

@@ -59,7 +59,7 @@ pub enum TermRequest {
         /// All of them.
         members: BTreeSet<MachineId>,
     },
-    /// Write into the leader record which machines' units stay where they are.
+    /// Write into the leader record which machines' units stay where they are, unless the record is changed at the same moment.
     RecordHeld {
         /// The leadership.
         leadership: Leadership,

@@ -508,6 +508,12 @@ impl Term {
         } else {
             self.fence = None;
         }
+        if answer == TermAnswer::Overtaken {
+            // The record was changed at the same moment; the watch is about to say how.
+            self.retry_by(now + CONFLICT);
+            self.finish_turn();
+            return;
+        }
         if let Some(problem) = problem_of(answer) {
             effects.push(TermEffect::Log(TermNotice::CannotRecordHeld { problem }));
             self.retry_by(now + RETRY);

@@ -68,3 +68,7 @@ fn left_event(snapshot: &Snapshot, name: UnitName) -> DrainEvent {
     let to = places.map(|(id, _)| lists::machine_with_metadata(snapshot, id)).next();
     DrainEvent::Left { name, to }
 }
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod tests;

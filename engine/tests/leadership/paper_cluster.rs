@@ -23,6 +23,8 @@ pub(crate) struct PaperCluster {
     pub(crate) leader_created: u64,
     /// Revision that last wrote it.
     leader_written: u64,
+    /// The same, as the request that stays in the socket has found it.
+    leader_found: u64,
     /// Machines that have not prolonged their leases when they should have.
     pub(crate) silent: BTreeSet<MachineId>,
     /// Changes that the leader has not seen yet.
@@ -158,6 +160,20 @@ impl PaperCluster {
                 TermAnswer::Committed(committed)
             }
         }
+    }
+
+    /// The request under way stays in the socket: what it rests on, it has found.
+    pub(crate) fn keep_request(&mut self) {
+        self.leader_found = self.leader_written;
+    }
+
+    /// Carries out what stayed in the socket.
+    pub(crate) fn carry_out_late(&mut self, request: &TermRequest) -> TermAnswer {
+        let is_held = matches!(request, TermRequest::RecordHeld { .. });
+        if is_held && self.leader_found != self.leader_written {
+            return TermAnswer::Overtaken;
+        }
+        self.carry_out(request)
     }
 
     fn end_drains(&mut self, machine: &MachineId, drains: &[(CordonHolder, Drain)]) {

@@ -314,10 +314,11 @@ impl Player for Reign {
             ("silence", _) => self.silent_since = Some(self.now),
             ("keep-request", _) => {
                 self.kept = self.asked.as_ref().map(|(request, _)| request.clone());
+                self.store.keep_request();
             }
             ("late", _) => {
                 let kept = self.kept.take().unwrap_or_else(|| panic!("nothing was kept"));
-                let _ = writeln!(self.said, "{:?}", self.store.carry_out(&kept));
+                let _ = writeln!(self.said, "{:?}", self.store.carry_out_late(&kept));
             }
             ("back-up", _) => self.store.back_up(),
             ("restore", _) => self.store.restore(),

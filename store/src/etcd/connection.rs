@@ -341,19 +341,5 @@ impl Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_that_waited_together_count_once() {
-        let zero = Instant::now();
-        let at = |millis| zero + Duration::from_millis(millis);
-        let mut unanswered = Unanswered::default();
-        unanswered.add(at(0), at(100));
-        unanswered.add(at(50), at(100));
-        unanswered.add(at(90), at(150));
-        // Nothing was asked for an hour.
-        unanswered.add(at(3_600_000), at(3_600_010));
-        assert_eq!(unanswered.waited, Duration::from_millis(160));
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

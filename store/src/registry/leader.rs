@@ -65,7 +65,13 @@ impl Registry {
         Err(RegistryError::Contended { key: Key::Leader.to_string() })
     }
 
-    /// Records the machines whose units stay where they are (see `Leader::held`), guarded by our leadership. Returns the revision.
+    /// Records the machines whose units stay where they are (see `Leader::held`), guarded by our leadership and by the leader record
+    /// being as it is found now. A write that is carried out late meets a later one and changes nothing: one of nobody would look as
+    /// if a person had ended the freeze that has begun since. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Fenced`]: the record was changed at this very moment; it is to be seen first.
     pub async fn write_held_machines(
         &self,
         leadership: Leadership,
@@ -78,12 +84,22 @@ impl Registry {
             value: encode(&LeaderRecord::new(&record)),
             lease: Some(presence.lease.id),
         };
-        let mut guards = vec![self.leading_guard(leadership)];
-        if is_planted("held-written-unguarded") {
-            guards.clear();
-        }
+        let leading = self.leading_guard(leadership);
+        let found = self.get(&Key::Leader).await?;
+        let ours = found.filter(|found| found.create_revision == leadership.created);
+        let guards = match ours {
+            _ if is_planted("held-written-unguarded") => Vec::new(),
+            _ if is_planted("held-written-late") => vec![leading.clone()],
+            Some(found) => {
+                vec![Guard::Modified { key: found.key, revision: found.mod_revision }]
+            }
+            None => return Err(CommitError::Deposed),
+        };
         match self.store.commit(guards, vec![put]).await {
             Ok(CommitOutcome::Done { revision }) => Ok(revision),
+            Ok(CommitOutcome::Conflict { .. }) if self.guard_still_holds(&leading).await? => {
+                Err(CommitError::Fenced)
+            }
             Ok(CommitOutcome::Conflict { .. }) | Err(StoreError::LeaseGone { .. }) => {
                 Err(CommitError::Deposed)
             }

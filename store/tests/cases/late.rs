@@ -1,6 +1,7 @@
 //! Writes that are carried out late: a paused member of etcd carries out what waits in its socket once it goes on, when what it was
 //! asked for has long been repeated, answered, and followed by other writes.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -174,5 +175,20 @@ pub(crate) async fn registrations_and_members_are_not_written_twice(bed: &Bed) {
     assert!(registry.set_members(led, &none, &two).await.unwrap());
     registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
     assert!(registry.set_members(led, &one, &one).await.unwrap());
+    late.hold_that_late_writes_change_nothing().await;
+}
+
+pub(crate) async fn who_is_held_stays_as_the_leader_wrote_it_last(bed: &Bed) {
+    let late = Late::new(bed);
+    let registry = &late.registry;
+    let presence = present(registry, "m1").await;
+    let led = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
+    let one: BTreeSet<MachineId> = ["m2".parse().unwrap()].into();
+    for held in [one.clone(), BTreeSet::new(), one] {
+        registry.write_held_machines(led, &presence, held).await.unwrap();
+    }
+    late.hold_that_late_writes_change_nothing().await;
+    // Nor does it take a person's word back.
+    registry.clear_held_machines().await.unwrap();
     late.hold_that_late_writes_change_nothing().await;
 }

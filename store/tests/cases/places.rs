@@ -119,6 +119,19 @@ pub(crate) async fn whoever_is_deposed_writes_nothing(bed: &Bed) {
     assert!(scene.registry.read_snapshot().await.unwrap().places.is_empty());
 }
 
+pub(crate) async fn a_plan_of_before_a_doubt_is_written_nowhere(bed: &Bed) {
+    let scene = scene(bed, 1).await;
+    let presence = present(&scene.registry, "m1").await;
+    let Scene { registry, leadership, .. } = &scene;
+    let moves = [together(vec![scene.place(0)])];
+    let before = registry.write_held_machines(*leadership, &presence, [].into()).await.unwrap();
+    let after = registry.write_held_machines(*leadership, &presence, [].into()).await.unwrap();
+    let error = registry.commit_fenced_places(*leadership, before, &moves).await.unwrap_err();
+    assert!(matches!(error, CommitError::Fenced), "{error:?}");
+    let committed = registry.commit_fenced_places(*leadership, after, &moves).await.unwrap();
+    assert!(committed.conflicts.is_empty());
+}
+
 pub(crate) async fn decisions_on_what_is_no_more_are_conflicts(bed: &Bed) {
     let mut scene = scene(bed, 5).await;
     scene.commit(vec![vec![scene.place(3)], vec![scene.place(4)]]).await;
