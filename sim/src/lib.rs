@@ -11,6 +11,7 @@ mod calm;
 mod clock;
 pub mod command;
 mod connections;
+pub mod containers;
 mod coverage;
 mod daemon_parts;
 pub mod etcd;

@@ -1,0 +1,85 @@
+//! What the world notes of containers on a machine beside the engine itself.
+//!
+//! Owns what checks want to know and nobody on the machine says: who started a container, at which generation, and whether its unit
+//! has ended by itself. No daemon sees any of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use muster_common::state::ActiveState;
+use muster_common::unit::{FileHash, UnitName};
+
+/// A start of a container's program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerStart {
+    /// The unit.
+    pub unit: UnitName,
+    /// The file that it was made from, as its label says.
+    pub file: FileHash,
+    /// The generation at which it was made.
+    pub generation: u64,
+    /// The moment, by the machine's clock.
+    pub at: Duration,
+    /// True if a person started it.
+    pub is_by_hand: bool,
+    /// The containers of the unit that were up by then.
+    pub others_up: usize,
+}
+
+/// The notes on one unit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ContainerNotes {
+    /// The generation of the last start that a daemon wanted.
+    pub(super) wanted: u64,
+    /// That of the last one that has come about.
+    pub(super) generation: u64,
+    /// It has ended by itself, or could not begin.
+    pub(super) ended: bool,
+    /// True if what runs was started by a person.
+    pub(super) by_others: bool,
+    /// The moment at which a daemon was told that nothing of it is left.
+    pub(super) removed: Option<Duration>,
+    /// The file that a daemon has put in its place, and when.
+    pub(super) written: Option<(FileHash, Duration)>,
+}
+
+/// The notes on all units of a machine.
+#[derive(Debug, Default)]
+pub(super) struct ContainerBooks {
+    units: BTreeMap<UnitName, ContainerNotes>,
+    /// Starts since they were taken last.
+    pub(super) starts: Vec<(ContainerStart, ContainerNotes)>,
+    /// States of units since they were taken last.
+    pub(super) changes: Vec<(UnitName, ActiveState)>,
+}
+
+impl ContainerBooks {
+    /// A boot: nothing runs.
+    pub(super) fn begin_boot(&mut self) {
+        self.units.clear();
+    }
+
+    /// The notes on a unit.
+    pub(super) fn note_mut(&mut self, unit: &UnitName) -> &mut ContainerNotes {
+        self.units.entry(unit.clone()).or_default()
+    }
+
+    /// A container's program has started.
+    pub(super) fn on_start(&mut self, start: ContainerStart) {
+        let notes = self.units.entry(start.unit.clone()).or_default();
+        notes.by_others = start.is_by_hand;
+        notes.ended = false;
+        if !start.is_by_hand {
+            notes.generation = start.generation;
+        }
+        let notes = notes.clone();
+        self.changes.push((start.unit.clone(), ActiveState::Active));
+        self.starts.push((start, notes));
+    }
+
+    /// A container of a unit's is up no more; `by_itself`: its daemon has not asked for that.
+    pub(super) fn on_end(&mut self, unit: &UnitName, by_itself: bool) {
+        self.note_mut(unit).ended = by_itself;
+        self.changes.push((unit.clone(), ActiveState::Inactive));
+    }
+}

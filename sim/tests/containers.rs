@@ -1,0 +1,280 @@
+//! The model of a container engine does what an engine does, seen through the real runner: the conformance suite of runners, and what
+//! the model can show besides.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
+
+mod engine_bench;
+
+use std::time::Duration;
+
+use engine_bench::{EngineBench, container, good, name};
+use muster_common::state::ActiveState;
+use muster_common::unit::FileHash;
+use muster_sim::containers::{EngineModel, EngineOptions};
+use musterd::runner::{Runner as _, RunnerError, StartOutcome};
+
+fn failed(problem: &str) -> StartOutcome {
+    StartOutcome::Failed { problem: problem.to_owned() }
+}
+
+fn bad() -> String {
+    container("Exec=false\n[Service]\nType=oneshot")
+}
+
+fn not_live() -> EngineOptions {
+    EngineOptions { live_restore: false, ..EngineOptions::default() }
+}
+
+#[test]
+fn a_unit_is_written_started_stopped_and_removed() {
+    let mut bench = EngineBench::new();
+    assert_eq!(bench.see("a.container").observed.load, "not-found");
+    bench.write("a.container", &good());
+    assert_eq!(bench.see("a.container").observed.file, Some(FileHash::of_text(&good())));
+    assert_eq!(bench.start("a.container"), StartOutcome::Done);
+    let seen = bench.see("a.container");
+    assert_eq!((seen.observed.load.as_str(), seen.observed.active.as_str()), ("loaded", "active"));
+    assert_eq!((seen.observed.foreign, seen.invocation.len()), (false, 32));
+    assert_eq!(bench.start("a.container"), StartOutcome::Done);
+    assert_eq!(bench.see("a.container").invocation, seen.invocation, "what runs is left alone");
+    assert_eq!(bench.restart("a.container"), StartOutcome::Done);
+    assert_ne!(bench.see("a.container").invocation, seen.invocation);
+    assert_eq!(bench.stop("a.container"), StartOutcome::Done);
+    assert_eq!(bench.stop("a.container"), StartOutcome::Done);
+    assert_eq!(bench.active("a.container"), "inactive");
+    bench.remove("a.container").unwrap();
+    let seen = bench.see("a.container").observed;
+    assert_eq!((seen.file, seen.load.as_str()), (None, "not-found"));
+    let told = bench.told("a.container");
+    assert!(told.contains(&"active".to_owned()), "{told:?}");
+    assert_eq!(told.last().map(String::as_str), Some("inactive"));
+}
+
+#[test]
+fn a_start_that_fails_says_so_and_a_file_that_is_no_good_is_known_before() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &bad());
+    assert_eq!(bench.start("a.container"), failed("start failed: exit status 1"));
+    assert_eq!(bench.active("a.container"), "failed");
+    bench.write("a.container", "[Container]\nExec=true\n");
+    let StartOutcome::Failed { problem } = bench.load("a.container") else { panic!("it loads") };
+    assert!(problem.contains("Image"), "{problem}");
+    bench.write("a.container", &good());
+    assert_eq!(bench.load("a.container"), StartOutcome::Done);
+    assert_eq!(bench.start("a.container"), StartOutcome::Done);
+    bench.write("a.container", &bad());
+    assert!(matches!(bench.restart("a.container"), StartOutcome::Failed { .. }));
+    bench.clean("a.container");
+    assert_eq!(bench.see("a.container").observed.load, "not-found", "no failure is left behind");
+}
+
+#[test]
+fn a_crash_is_told_and_stopping_what_does_not_run_is_no_failure() {
+    let mut bench = EngineBench::new();
+    assert_eq!(bench.stop("nothing.container"), StartOutcome::Done);
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    let unit = bench.engine.with_model(|model| model.kill_by_hand(0));
+    assert_eq!(unit, Some(name("a.container")));
+    bench.pass(2);
+    assert_eq!(bench.told("a.container").last().map(String::as_str), Some("failed"));
+    bench.clean("a.container");
+}
+
+#[test]
+fn a_container_of_the_machines_own_is_left_alone() {
+    let mut bench = EngineBench::new();
+    bench.engine.with_model(|model| assert!(model.make_foreign("systemd-a")));
+    bench.see("a.container");
+    let written = bench.try_write("a.container", &good());
+    assert!(matches!(written, Err(RunnerError::Taken { .. })), "{written:?}");
+    let seen = bench.see("a.container").observed;
+    assert!(seen.foreign && seen.obstacle.contains("of its own, which Muster does not touch"));
+    assert!(matches!(bench.start("a.container"), StartOutcome::Failed { .. }));
+    bench.remove("a.container").unwrap();
+    assert!(bench.engine.has_container("systemd-a"), "it was touched");
+}
+
+#[test]
+fn a_new_runner_takes_over_what_runs() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    let before = bench.see("a.container");
+    bench.restart_daemon();
+    let after = bench.see("a.container");
+    assert_eq!(
+        (after.observed.active, &after.invocation),
+        (ActiveState::Active, &before.invocation)
+    );
+    assert_eq!(after.observed.file, before.observed.file);
+    bench.clean("a.container");
+}
+
+#[test]
+fn a_line_that_breaks_and_an_engine_that_is_replaced_lose_nothing() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    let before = bench.see("a.container").invocation;
+    let breaks: [fn(&EngineBench); 3] = [
+        |bench| {
+            bench.engine.set_line(false);
+            bench.engine.set_line(true);
+        },
+        |bench| bench.engine.with_model(|model| model.restart_engine(Duration::from_secs(2))),
+        |bench| bench.engine.with_model(|model| model.kill_engine(Duration::from_secs(2))),
+    ];
+    for act in breaks {
+        act(&bench);
+        bench.pass(1);
+        bench.wait_for_relist();
+        assert_eq!(bench.see("a.container").invocation, before, "it was started anew");
+    }
+    bench.told("a.container");
+    assert_eq!(bench.stop("a.container"), StartOutcome::Done);
+    assert_eq!(bench.told("a.container").last().map(String::as_str), Some("inactive"));
+    bench.clean("a.container");
+}
+
+#[test]
+fn an_engine_without_live_restore_takes_its_containers_along_and_they_come_back() {
+    let mut bench = EngineBench::with_options(not_live());
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    let before = bench.see("a.container").invocation;
+    bench.engine.with_model(|model| model.restart_engine(Duration::from_secs(2)));
+    assert!(!bench.engine.is_running(&name("a.container")));
+    bench.pass(10);
+    let after = bench.see("a.container");
+    assert_eq!(after.observed.active, ActiveState::Active);
+    assert_ne!(after.invocation, before);
+}
+
+#[test]
+fn a_start_waits_for_its_image_and_says_when_it_cannot_be_had() {
+    let mut bench = EngineBench::new();
+    let text = "[Container]\nImage=registry.example/other:1\nRetry=0\n";
+    bench.write("a.container", text);
+    bench.engine.with_model(|model| model.set_registry_away(true));
+    let StartOutcome::Failed { problem } = bench.start("a.container") else { panic!("it runs") };
+    assert!(problem.contains("cannot fetch the image"), "{problem}");
+    bench.engine.with_model(|model| model.set_registry_away(false));
+    let before = bench.now;
+    assert_eq!(bench.start_at("a.container", 2), StartOutcome::Done);
+    assert!(bench.now - before > Duration::from_millis(200), "it was there at once");
+}
+
+#[test]
+fn a_stop_may_be_slow_and_what_is_deaf_is_killed() {
+    let mut bench = EngineBench::new();
+    bench.write("slow.container", &container("Exec=/sim/run stops=5s"));
+    bench.start("slow.container");
+    let before = bench.now;
+    assert_eq!(bench.stop("slow.container"), StartOutcome::Done);
+    assert!(bench.now - before >= Duration::from_secs(5));
+    bench.write("deaf.container", &container("Exec=/sim/run deaf\nStopTimeout=3"));
+    bench.start("deaf.container");
+    let before = bench.now;
+    bench.stop("deaf.container");
+    assert!(bench.now - before >= Duration::from_secs(3));
+    assert!(!bench.engine.is_running(&name("deaf.container")));
+}
+
+#[test]
+fn a_pause_by_hand_is_no_end_and_does_not_keep_a_stop_from_it() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    bench.engine.with_model(|model| model.pause_by_hand(0)).unwrap();
+    bench.pass(5);
+    assert_eq!(bench.active("a.container"), "active");
+    assert_eq!(bench.stop("a.container"), StartOutcome::Done);
+    bench.clean("a.container");
+}
+
+#[test]
+fn what_a_person_removes_has_failed_and_what_a_person_starts_runs() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    bench.engine.with_model(|model| model.remove_by_hand(0)).unwrap();
+    bench.pass(2);
+    assert_eq!(bench.active("a.container"), "failed");
+    assert_eq!(bench.start_at("a.container", 2), StartOutcome::Done);
+    bench.stop("a.container");
+    bench.engine.with_model(|model| model.start_by_hand(0)).unwrap();
+    bench.pass(2);
+    assert_eq!(bench.active("a.container"), "active");
+    bench.clean("a.container");
+}
+
+#[test]
+fn events_that_are_lost_are_made_up_for_by_a_look() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    bench.engine.with_model(|model| model.set_losing_events(true));
+    bench.engine.with_model(|model| model.kill_by_hand(0));
+    bench.see("a.container");
+    bench.pass(1);
+    assert_eq!(bench.active("a.container"), "failed");
+}
+
+#[test]
+fn an_engine_that_hangs_is_noticed_and_waited_for() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    let before = bench.see("a.container").invocation;
+    bench.engine.with_model(|model| model.set_hung(true));
+    bench.pass(40);
+    let seen = bench.see("a.container");
+    assert!(seen.remark.contains("does not answer"), "{}", seen.remark);
+    bench.engine.with_model(|model| model.set_hung(false));
+    bench.pass(10);
+    let seen = bench.see("a.container");
+    assert_eq!((seen.invocation, seen.remark.as_str()), (before, ""));
+}
+
+#[test]
+fn after_a_power_cut_nothing_runs_and_the_remains_are_in_nobodys_way() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    bench.engine.with_model(EngineModel::lose_power);
+    bench.disk.clear_below(std::path::Path::new("/run"));
+    assert!(bench.engine.has_container("systemd-a"));
+    bench.engine.with_model(EngineModel::begin_boot);
+    bench.restart_daemon();
+    assert_eq!(bench.see("a.container").observed.load, "not-found");
+    bench.write("a.container", &good());
+    assert_eq!(bench.start_at("a.container", 3), StartOutcome::Done);
+    bench.clean("a.container");
+}
+
+#[test]
+fn a_second_container_of_a_unit_never_runs_whatever_is_cut_off() {
+    for length in 0..60 {
+        let mut bench = EngineBench::new();
+        bench.write("a.container", &good());
+        let unit = name("a.container");
+        bench.node.spawn({
+            let runner = std::sync::Arc::clone(&bench.runner);
+            async move {
+                let _ = runner.start(&unit, 1).await;
+            }
+        });
+        bench.node.run_at(bench.now);
+        let end = bench.now + Duration::from_millis(length * 10);
+        while bench.step(end) {}
+        bench.engine.set_line(false);
+        bench.engine.set_line(true);
+        bench.pass(20);
+        assert_eq!(bench.active("a.container"), "active", "cut after {length}");
+        for start in bench.engine.take_starts() {
+            assert_eq!(start.others_up, 0, "cut after {length}");
+        }
+        bench.clean("a.container");
+    }
+}
