@@ -25,9 +25,12 @@ use muster_engine::container::{
 fn plan(lines: &str) -> ContainerPlan {
     let text = format!("[Container]\nImage=a\n{lines}\n");
     match read(&"web.container".parse().unwrap(), &text.parse().unwrap(), &HostFacts::stand_in()) {
-        Ok((Quadlet::Container(spec), _)) => {
-            ContainerPlan { file: FileHash::of_text(&text), spec: Arc::from(spec), open: None }
-        }
+        Ok((Quadlet::Container(spec), _)) => ContainerPlan {
+            file: FileHash::of_text(&text),
+            spec: Arc::from(spec),
+            open: None,
+            is_job: false,
+        },
         other => panic!("{other:?}"),
     }
 }

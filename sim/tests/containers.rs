@@ -4,14 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
 
 mod engine_bench;
+mod exam;
 
 use std::time::Duration;
 
 use engine_bench::{EngineBench, container, good, name};
+use exam::fails_without;
 use muster_common::state::ActiveState;
 use muster_common::unit::FileHash;
 use muster_sim::containers::{EngineModel, EngineOptions};
-use musterd::runner::{Runner as _, RunnerError, StartOutcome};
+use musterd::runner::{RunnerError, StartOutcome};
 
 fn failed(problem: &str) -> StartOutcome {
     StartOutcome::Failed { problem: problem.to_owned() }
@@ -139,7 +141,7 @@ fn a_line_that_breaks_and_an_engine_that_is_replaced_lose_nothing() {
 
 #[test]
 fn an_engine_without_live_restore_takes_its_containers_along_and_they_come_back() {
-    let mut bench = EngineBench::with_options(not_live());
+    let mut bench = EngineBench::with_options(7, not_live());
     bench.write("a.container", &good());
     bench.start("a.container");
     let before = bench.see("a.container").invocation;
@@ -162,7 +164,7 @@ fn a_start_waits_for_its_image_and_says_when_it_cannot_be_had() {
     bench.engine.with_model(|model| model.set_registry_away(false));
     let before = bench.now;
     assert_eq!(bench.start_at("a.container", 2), StartOutcome::Done);
-    assert!(bench.now - before > Duration::from_millis(200), "it was there at once");
+    assert!(bench.now.saturating_sub(before) > Duration::from_millis(200), "it was there at once");
 }
 
 #[test]
@@ -172,12 +174,12 @@ fn a_stop_may_be_slow_and_what_is_deaf_is_killed() {
     bench.start("slow.container");
     let before = bench.now;
     assert_eq!(bench.stop("slow.container"), StartOutcome::Done);
-    assert!(bench.now - before >= Duration::from_secs(5));
+    assert!(bench.now.saturating_sub(before) >= Duration::from_secs(5));
     bench.write("deaf.container", &container("Exec=/sim/run deaf\nStopTimeout=3"));
     bench.start("deaf.container");
     let before = bench.now;
     bench.stop("deaf.container");
-    assert!(bench.now - before >= Duration::from_secs(3));
+    assert!(bench.now.saturating_sub(before) >= Duration::from_secs(3));
     assert!(!bench.engine.is_running(&name("deaf.container")));
 }
 
@@ -256,16 +258,9 @@ fn after_a_power_cut_nothing_runs_and_the_remains_are_in_nobodys_way() {
 #[test]
 fn a_second_container_of_a_unit_never_runs_whatever_is_cut_off() {
     for length in 0..60 {
-        let mut bench = EngineBench::new();
+        let mut bench = EngineBench::with_options(length, EngineOptions::default());
         bench.write("a.container", &good());
-        let unit = name("a.container");
-        bench.node.spawn({
-            let runner = std::sync::Arc::clone(&bench.runner);
-            async move {
-                let _ = runner.start(&unit, 1).await;
-            }
-        });
-        bench.node.run_at(bench.now);
+        bench.begin_start("a.container");
         let end = bench.now + Duration::from_millis(length * 10);
         while bench.step(end) {}
         bench.engine.set_line(false);
@@ -277,4 +272,86 @@ fn a_second_container_of_a_unit_never_runs_whatever_is_cut_off() {
         }
         bench.clean("a.container");
     }
+}
+
+/// A job that has run for a second is done.
+fn job() -> String {
+    container("Exec=/sim/run runs=1s\n[Service]\nType=oneshot\n[X-Fleet]\nJob=yes")
+}
+
+/// The starts of a job whose daemon has lost its line to the engine at one of many moments; the most there were.
+fn starts_over_a_broken_line() -> usize {
+    let starts = (0..150).map(|length| {
+        let mut bench = EngineBench::with_options(length, EngineOptions::default());
+        bench.write("job.container", &job());
+        bench.begin_start("job.container");
+        let end = bench.now + Duration::from_millis(length * 10);
+        while bench.step(end) {}
+        bench.engine.set_line(false);
+        bench.engine.set_line(true);
+        bench.pass(20);
+        assert_eq!(bench.active("job.container"), "inactive", "cut after {length}");
+        bench.engine.take_starts().len()
+    });
+    starts.max().unwrap_or_default()
+}
+
+/// A job that is under way.
+fn bench_with_job() -> EngineBench {
+    let mut bench = EngineBench::with_options(7, not_live());
+    bench.write("job.container", &job().replace("runs=1s", "runs=60s"));
+    bench.begin_start("job.container");
+    bench.pass(5);
+    assert!(bench.engine.is_running(&name("job.container")));
+    bench
+}
+
+/// The starts of a job whose engine was restarted, and took it along.
+fn starts_with_engine_restarted() -> usize {
+    let mut bench = bench_with_job();
+    bench.engine.with_model(|model| model.restart_engine(Duration::from_secs(2)));
+    bench.pass(100);
+    bench.engine.take_starts().len()
+}
+
+/// The starts of a job whose container was removed while there was no daemon.
+fn starts_with_container_removed() -> usize {
+    let mut bench = bench_with_job();
+    bench.engine.with_model(|model| model.remove_by_hand(0)).unwrap();
+    bench.restart_daemon();
+    bench.active("job.container");
+    bench.pass(100);
+    bench.engine.take_starts().len()
+}
+
+#[test]
+fn a_job_whose_start_was_not_answered_is_not_begun_again() {
+    assert_eq!(starts_over_a_broken_line(), 1);
+}
+
+#[test]
+fn a_job_that_its_engine_took_along_is_not_begun_again() {
+    assert_eq!(starts_with_engine_restarted(), 1);
+}
+
+#[test]
+fn a_job_whose_container_was_removed_is_not_begun_again() {
+    assert_eq!(starts_with_container_removed(), 1);
+}
+
+#[test]
+fn a_rule_of_containers_that_is_left_out_is_noticed() {
+    fails_without("lost-container-start-repeated", || {
+        assert_eq!(starts_over_a_broken_line(), 1);
+    });
+    fails_without("taken-job-begun-again", || assert_eq!(starts_with_engine_restarted(), 1));
+    fails_without("removed-job-begun-again", || assert_eq!(starts_with_container_removed(), 1));
+}
+
+#[test]
+fn a_job_that_its_engine_took_along_has_failed() {
+    let mut bench = bench_with_job();
+    bench.engine.with_model(|model| model.restart_engine(Duration::from_secs(2)));
+    bench.pass(10);
+    assert_eq!(bench.active("job.container"), "failed");
 }

@@ -11,6 +11,7 @@
 //! Docker does not have. Docker's own types would tie the engine to a client library; [`body`] has the few that are
 //! needed, by Docker's names.
 
+mod attempt;
 pub mod body;
 mod conditions;
 mod environment;
@@ -26,6 +27,7 @@ mod sessions;
 mod translate;
 pub mod unit;
 
+pub use attempt::StartAttempt;
 pub use conditions::{ConditionAnswer, StartVerdict, weigh_conditions};
 pub use environment::{
     BadEnvironment, EnvironmentInputs, assemble_environment, withheld_variables,

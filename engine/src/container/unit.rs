@@ -13,6 +13,8 @@ mod status;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use muster_common::probe::is_planted;
+
 pub use self::events::{
     ContainerPlan, InspectedContainer, Moment, Prepared, UnitEffect, UnitInput, WorkResult,
 };
@@ -32,6 +34,11 @@ const STOP_SIGNAL: &str = "SIGTERM";
 /// The time that a unit that is removed waits for a container that is just being made. An engine with a slow disk needs some ten
 /// seconds to make one; a container that comes after that is found as one without a unit, and removed then.
 const START_GRACE: Duration = Duration::from_secs(30);
+
+/// The rules that a unit of this plan lives by.
+fn policy_of(plan: &ContainerPlan) -> ContainerPolicy {
+    ContainerPolicy::from_spec(&plan.spec).with_job(plan.is_job)
+}
 
 /// One container unit.
 #[derive(Debug)]
@@ -106,12 +113,13 @@ impl ContainerUnit {
             memory.wanted = matches!(seen, FoundContainer::Running(_));
             memory.rest = (!memory.wanted).then_some(RestState::Dead);
         }
-        let (life, actions) = ContainerLife::adopt_container(
-            ContainerPolicy::from_spec(&plan.spec),
-            memory,
-            seen,
-            at.now,
-        );
+        // A job that had a container was begun, and is not begun again because somebody has removed that.
+        let is_begun_job = plan.is_job && remembered.container.is_some() && memory.rest.is_none();
+        if found.is_none() && is_begun_job && !is_planted("removed-job-begun-again") {
+            memory.rest = Some(RestState::Failed(LifeResult::Signal));
+        }
+        let (life, actions) =
+            ContainerLife::adopt_container(policy_of(&plan), memory, seen, at.now);
         let mut unit = Self {
             plan,
             generation,
@@ -191,7 +199,7 @@ impl ContainerUnit {
     }
 
     fn set_plan(&mut self, plan: ContainerPlan) {
-        self.life.set_policy(ContainerPolicy::from_spec(&plan.spec));
+        self.life.set_policy(policy_of(&plan));
         self.plan = plan;
     }
 

@@ -42,6 +42,7 @@ const fn either(
 }
 
 // Tests of the engine that play its scripts once with each of their rules left out.
+const CONTAINERS: &str = "sim/tests/containers::a_rule_of_containers_that_is_left_out_is_noticed";
 const DEPARTURE: &str = "engine/tests/departure::a_rule_of_a_departure_that_is_left_out_is_noticed";
 const ELECTIONS: &str = "engine/tests/leadership::a_rule_of_elections_that_is_left_out_is_noticed";
 const LEADER: &str = "engine/tests/leadership::a_rule_of_a_leader_that_is_left_out_is_noticed";
@@ -106,6 +107,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("leaving-host-takes-units", 200, PLACING, "that a machine that goes down takes nothing new"),
     planted("ledger-unsaved", 50, "that what a daemon owns outlives it"),
     planted("loaded-unit-left-up", 50, "that a unit that is to be loaded only is stopped"),
+    tested("lost-container-start-repeated", CONTAINERS, "that a container which a start has begun whose answer did not come is not begun again"),
     either("lost-job-start-repeated", 200, MACHINE, "that a job whose start was not answered is not begun again"),
     either("lost-lead-unnoticed", 200, LEADER, "that a leader whose record is another's ends its term"),
     planted("lost-lease-unnoticed", 50, "that a machine whose lease is gone registers anew"),
@@ -137,6 +139,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("refused-publication-accepted", 200, MACHINE, "that a machine whose report is refused looks at its lease"),
     tested("removal-not-looked-at", "sim/tests/removals::what_was_started_between_its_stop_and_its_removal_stays_ours", "that a removed unit is looked at once more"),
     tested("removal-not-reloaded", "sim/tests/removals::a_timer_starts_nothing_of_a_removed_service", "that systemd forgets a removed file"),
+    tested("removed-job-begun-again", CONTAINERS, "that a job is not begun again when its container was removed behind its daemon's back"),
     either("removed-units-jobs-forgotten", 200, MACHINE, "that only runs of jobs that are not placed are forgotten"),
     planted("replaced-file-not-written", 50, "that a unit gets the file that its user gave last"),
     planted("replaced-unit-runs-on", 50, "that a unit whose file was replaced runs from the new one"),
@@ -161,6 +164,7 @@ pub const PLANTED: &[PlantedFault] = &[
     planted("superseded-chain-goes-on", 200, "that nobody waits for a start that nobody wants any more"),
     planted("superseded-start-begun", 500, "that a start that nobody wants any more is not begun"),
     either("superseded-wish-forgotten", 200, MACHINE, "that a chain that was not waited for is followed by a pass"),
+    tested("taken-job-begun-again", CONTAINERS, "that a job is not begun again when its engine has taken its container along"),
     tested("temporary-file-named-after-unit", "sim/tests/rules::a_file_with_the_longest_name_there_is_can_be_replaced", "that no unit's name is that of a temporary file"),
     tested("unanswered-lease-hides-all", "sim/tests/store_rules::a_lease_that_nothing_is_known_of_hides_no_other", "that what is known of some leases counts though nothing is known of others"),
     planted("unanswered-look-not-repeated", 500, "that a runner that did not answer is asked again"),
@@ -175,6 +179,7 @@ pub const PLANTED: &[PlantedFault] = &[
 /// The branches of the product that are counted.
 pub const BRANCHES: &[&str] = &[
     "clone-refused",
+    "container-started-unheard",
     "foreign-placements",
     "foreign-store-not-written",
     "freeze-begins",

@@ -65,12 +65,12 @@ pub(crate) fn good() -> String {
 impl EngineBench {
     /// A machine whose engine answers.
     pub(crate) fn new() -> Self {
-        Self::with_options(EngineOptions::default())
+        Self::with_options(7, EngineOptions::default())
     }
 
-    pub(crate) fn with_options(mut options: EngineOptions) -> Self {
+    pub(crate) fn with_options(seed: u64, mut options: EngineOptions) -> Self {
         options.images.insert(IMAGE.to_owned());
-        let engine = SimulatedEngine::new(EngineModel::new(Seed(7), options));
+        let engine = SimulatedEngine::new(EngineModel::new(Seed(seed), options));
         engine.with_model(EngineModel::begin_boot);
         let (disk, node) = (LossyDisk::new(), Node::new(Duration::ZERO));
         let (runner, events) = connect(&engine, &disk, &node);
@@ -171,6 +171,15 @@ impl EngineBench {
     pub(crate) fn start_at(&mut self, unit: &str, generation: u64) -> StartOutcome {
         let unit = name(unit);
         self.ask(async move |runner| runner.start(&unit, generation).await).unwrap()
+    }
+
+    /// Begins a start that nobody waits for.
+    pub(crate) fn begin_start(&mut self, unit: &str) {
+        let (unit, runner) = (name(unit), Arc::clone(&self.runner));
+        self.node.spawn(async move {
+            let _ = runner.start(&unit, 1).await;
+        });
+        self.node.run_at(self.now);
     }
 
     pub(crate) fn start(&mut self, unit: &str) -> StartOutcome {

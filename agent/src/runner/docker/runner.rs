@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use muster_common::container::{Quadlet, read, variable_files};
 use muster_common::machine::ContainerEngine;
-use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
 use muster_engine::container::unit::{ContainerPlan, UnitOrder};
 use muster_runtime::Task;
 use tokio::sync::{oneshot, watch};
@@ -173,8 +173,9 @@ impl Docker {
         let open = !variable_files(unit, &file, host).map_err(wrong)?.is_empty();
         match quadlet {
             Quadlet::Container(spec) => {
+                let is_job = RequirementsTemplate::parse(&file).is_ok_and(|read| read.is_job());
                 let open = open.then(|| Arc::new(file));
-                Ok(ContainerPlan { file: hash, spec: Arc::from(spec), open })
+                Ok(ContainerPlan { file: hash, spec: Arc::from(spec), open, is_job })
             }
             Quadlet::Volume(_) | Quadlet::Network(_) => Err(format!(
                 "{unit} is made where a container names it, and is not started by itself"

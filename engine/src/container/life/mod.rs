@@ -24,6 +24,7 @@ mod words;
 use std::time::Duration;
 
 use muster_common::container::{Notify, OnFailure, ServiceKind};
+use muster_common::probe::is_planted;
 
 pub use judge::{Ended, LifeResult};
 pub use memory::{LifeMemory, RestState};
@@ -379,13 +380,18 @@ impl ContainerLife {
     }
 
     /// Its engine stopped and took it along, as a machine that reboots does: that is no end of its own, and `Restart=` is not
-    /// asked. Work that was done by then is done.
+    /// asked. Work that was done by then is done, and a job that was begun is not begun again.
     fn on_taken_along(&mut self, now: Duration, ended: Ended) -> Vec<ContainerAction> {
         let works = self.policy.service.kind != ServiceKind::Notify;
         let done = works && judge::judge_end(&self.policy, ended) == LifeResult::Success;
         match self.phase {
             Phase::Start { running: true, .. } | Phase::Running if self.memory.wanted && !done => {
                 self.memory.ended = Some(ended);
+                if self.policy.is_job && !is_planted("taken-job-begun-again") {
+                    let result = judge::judge_end(&self.policy, ended);
+                    self.come_to_rest(RestState::Failed(result));
+                    return Vec::new();
+                }
                 self.begin(now)
             }
             Phase::Stop { then, .. } => {

@@ -14,6 +14,8 @@ pub struct ContainerPolicy {
     pub(super) grace: Option<Duration>,
     /// The exit code of a container that the stop signal ended.
     pub(super) stopped: Option<i64>,
+    /// True for a unit that is begun once for each time somebody starts it.
+    pub(super) is_job: bool,
 }
 
 /// The time that a container has to stop where nothing says; Docker's and Podman's own.
@@ -31,7 +33,14 @@ impl ContainerPolicy {
             (None, _) => Some(DEFAULT_GRACE),
         };
         let stopped = spec.stop_signal.as_deref().and_then(code_of);
-        Self { service, notify: spec.notify, on_failure: spec.on_failure, grace, stopped }
+        let (notify, on_failure) = (spec.notify, spec.on_failure);
+        Self { service, notify, on_failure, grace, stopped, is_job: false }
+    }
+
+    /// The same for a unit that is a job, or is none.
+    #[must_use]
+    pub fn with_job(self, is_job: bool) -> Self {
+        Self { is_job, ..self }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct ContainerPlan {
     pub spec: Arc<ContainerSpec>,
     /// Its text, where it names such files.
     pub open: Option<Arc<UnitFile>>,
+    /// True for a unit that is begun once for each time somebody starts it.
+    pub is_job: bool,
 }
 
 /// The file that a start goes by.

@@ -5,7 +5,7 @@
 
 use muster_common::unit::UnitName;
 use muster_engine::container::{
-    Creation, Identity, Owner, choose_log_config, missing_ability, translate,
+    Creation, Identity, Owner, StartAttempt, choose_log_config, missing_ability, translate,
 };
 
 use muster_engine::container::unit::Prepared;
@@ -15,12 +15,13 @@ use crate::runner::docker::client::EngineError;
 use crate::runner::docker::context::DockerContext;
 use crate::runner::docker::make::{host_inputs, image_differences};
 
-/// Makes a container and starts it, in the place of one before it. Returns its id.
+/// Makes a container and starts it, in the place of one before it. Returns its id. Where an earlier attempt was not answered and has
+/// started one, that is the one.
 pub(crate) async fn start(
     context: &DockerContext,
     unit: &UnitName,
     prepared: &Prepared,
-    before: Option<&str>,
+    attempt: &StartAttempt,
     generation: u64,
 ) -> Result<String, EngineError> {
     let api = context.engine.wait_until_ready().await;
@@ -37,6 +38,12 @@ pub(crate) async fn start(
     }
     let mut creation = translate(&prepared.plan.spec, &identity, &prepared.names)
         .map_err(|error| EngineError::new_refusal(error.to_string()))?;
+    if attempt.was_lost
+        && let Some(found) = inspect_container(context, &creation.name).await?
+        && attempt.has_started(&found, &identity)
+    {
+        return Ok(found.id);
+    }
     if creation.loses_addresses() {
         creation.join_at_once();
     }
@@ -53,7 +60,7 @@ pub(crate) async fn start(
     image_differences::check_image(context, &prepared.plan.spec, &creation).await?;
     host_inputs::complete_creation(context, unit, &mut creation, &abilities).await?;
     // One that we made and that has ended is gone before its name is taken again.
-    if let Some(before) = before {
+    if let Some(before) = &attempt.before {
         remove_if_own(context, unit, before).await?;
     }
     let id = match create_container(context, &creation).await {

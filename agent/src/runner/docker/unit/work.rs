@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::{ContainerPlan, InspectedContainer, Prepared, WorkResult};
-use muster_engine::container::{StartVerdict, missing_ability};
+use muster_engine::container::{StartAttempt, StartVerdict, missing_ability};
 
 use crate::runner::docker::api::containers::{inspect_container, remove_container, send_signal};
 use crate::runner::docker::api::engine::Engine;
@@ -77,13 +77,16 @@ pub(crate) fn start(
 ) -> BoxFuture<'static, WorkResult> {
     Box::pin(async move {
         let mut anew = true;
+        let mut attempt = StartAttempt { before, was_lost: false };
         loop {
             context.engine.wait_until_ready().await;
-            let before = before.as_deref();
-            let started = create::start(&context, &unit, &prepared, before, generation).await;
+            let started = create::start(&context, &unit, &prepared, &attempt, generation).await;
             match started {
                 Ok(id) => return WorkResult::Started(id),
-                Err(EngineError::Lost(problem)) => pause_after_loss(&context.engine, problem).await,
+                Err(EngineError::Lost(problem)) => {
+                    attempt.was_lost = true;
+                    pause_after_loss(&context.engine, problem).await;
+                }
                 // Somebody removed its image, or the last container on it took its network along, since they were seen.
                 Err(error) if anew && error.is_absent() => {
                     anew = false;
