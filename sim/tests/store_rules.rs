@@ -88,6 +88,14 @@ fn a_machine_that_is_cordoned_meanwhile_takes_nothing_new() {
 }
 
 #[test]
+fn nothing_moves_away_from_a_machine_that_is_back() {
+    holds_unless(
+        "moved-from-the-returned",
+        passes!(places::nothing_moves_away_from_a_machine_that_is_back),
+    );
+}
+
+#[test]
 fn whoever_takes_its_leave_is_not_written_back() {
     holds_unless("leave-overwritten", passes!(machines::members_are_recorded_and_take_their_leave));
 }

@@ -114,6 +114,7 @@ pub const PLANTED: &[PlantedFault] = &[
     planted("lost-watch-empties-placements", 50, "that what is known stays known when the store falls silent"),
     planted("mass-loss-moved", 50, "that half of the machines lost together keep their units"),
     either("members-not-recorded", 200, LEADER, "that the next leader knows who belongs to the cluster"),
+    either("moved-from-the-returned", 1000, "sim/tests/store_rules::nothing_moves_away_from_a_machine_that_is_back", "that nothing moves for the loss of a machine that is registered again"),
     planted("old-placements-started", 50, "that only what cannot run elsewhere starts from disk"),
     either("old-verdict-outlives-outage", 200, LOSSES, "that a loss that was about to be acted on is judged anew after an outage"),
     tested("one-generation-of-placements", "sim/tests/rules::what_was_given_up_is_there_when_the_newest_placements_are_damaged", "that an older copy of the placements is there when the newest cannot be read"),

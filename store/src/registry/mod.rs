@@ -20,7 +20,7 @@
 //! | states | the registration, the state's revision | conflict |
 //! | leader record | its absence, its revision, or its creation under our lease | held machines as they were before, until the next turn writes them; gone with the lease |
 //! | members | leadership, the record's revision | conflict |
-//! | placements | the leader record's revision, unit, placement, machine, the cordon for a new one | conflict, once the leader record was written again, which follows every doubt |
+//! | placements | the leader record's revision, unit, placement, machine, the cordon for a new one, the absence of a machine that was lost | conflict, once the leader record was written again, which follows every doubt |
 //! | cordons, metadata, reboot requests, hosts' reboots | the record's revision | conflict |
 //! | the end of a machine that is gone | its absence, each record's revision | conflict |
 //! | semaphores, histories | the record's revision | conflict |

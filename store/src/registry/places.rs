@@ -1,6 +1,6 @@
 //! Placements: the leader's decisions, each guarded by all it rests on.
 
-use muster_common::decision::{Decision, Move, PlacesCommitted};
+use muster_common::decision::{Decision, Move, MoveReason, PlacesCommitted};
 use muster_common::machine::MachineId;
 use muster_common::probe::is_planted;
 use muster_common::unit::UnitName;
@@ -57,7 +57,7 @@ impl Registry {
         let mut indexes = Vec::new();
         let mut oversize = Vec::new();
         for (index, decided) in moves.iter().enumerate() {
-            let mut piece = CommitPiece::default();
+            let mut piece = self.begin_move(&decided.reason);
             for decision in &decided.decisions {
                 self.add_decision(&mut piece, decision);
             }
@@ -79,7 +79,7 @@ impl Registry {
         }
         for (index, decided) in oversize {
             for decision in &decided.decisions {
-                let mut piece = CommitPiece::default();
+                let mut piece = self.begin_move(&decided.reason);
                 self.add_decision(&mut piece, decision);
                 let outcomes = packing::write_pieces(&self.store, Some(&leading), &[piece])
                     .await
@@ -93,6 +93,19 @@ impl Registry {
         }
         committed.conflicts.sort_unstable();
         Ok(committed)
+    }
+
+    /// A move with the guard of its reason: nothing moves away from a machine for its loss once it is registered again, however late
+    /// whoever leads hears of it.
+    fn begin_move(&self, reason: &MoveReason) -> CommitPiece {
+        let mut piece = CommitPiece::default();
+        if let MoveReason::Lost { machine } = reason
+            && !is_planted("moved-from-the-returned")
+        {
+            let key = self.key(&Key::Machine(machine.clone()));
+            piece.guards.push(Guard::Created { key, revision: 0 });
+        }
+        piece
     }
 
     fn add_decision(&self, piece: &mut CommitPiece, decision: &Decision) {

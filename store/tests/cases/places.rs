@@ -183,6 +183,22 @@ pub(crate) async fn a_cordon_unseen_keeps_new_placements_away_and_no_others(bed:
     assert!(scene.commit(vec![vec![scene.place(1)]]).await.conflicts.is_empty());
 }
 
+pub(crate) async fn nothing_moves_away_from_a_machine_that_is_back(bed: &Bed) {
+    let mut scene = scene(bed, 1).await;
+    scene.commit(vec![vec![scene.place(0)]]).await;
+    scene.refresh_snapshot().await;
+    let lost = |machine: MachineId| {
+        let (unit, decisions) = (name(&unit(0)), vec![scene.remove(0)]);
+        [Move { unit, reason: MoveReason::Lost { machine }, decisions }]
+    };
+    // It was lost, and is registered again before the move comes.
+    let committed = scene.registry.commit_places(scene.leadership, &lost(m1())).await.unwrap();
+    assert_eq!(committed.conflicts, [0]);
+    let gone = machine("m2").id;
+    let committed = scene.registry.commit_places(scene.leadership, &lost(gone)).await.unwrap();
+    assert!(committed.conflicts.is_empty());
+}
+
 pub(crate) async fn a_group_is_all_or_nothing(bed: &Bed) {
     let mut scene = scene(bed, 4).await;
     let groups = vec![vec![scene.place(0), scene.place(1)], vec![scene.place(2), scene.place(3)]];
