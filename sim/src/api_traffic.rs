@@ -51,7 +51,7 @@ impl World {
 
     /// A machine's daemon has asked for a reboot, and the machine goes down.
     pub(crate) fn reboot_host(&mut self, machine: usize) {
-        let found = reboots::check_reboot(&self.facts, machine);
+        let found = reboots::check_reboot(&mut self.facts, &self.plan.shape, machine);
         self.report_violations(found);
         self.coverage.count_world("host rebooted by its daemon");
         let off = self.network.draw_delay(machine, Micros::from_secs(1), Micros::from_secs(20));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use muster_common::reboot::Semaphore;
-use muster_common::state::DesiredState;
+use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitName};
 use muster_store::{KeyChange, KeyValue};
 use serde::Deserialize;
@@ -50,6 +50,8 @@ pub(crate) struct Facts {
     pub(crate) cut_together: Vec<(BTreeSet<String>, Micros, Micros)>,
     /// Starts, by unit, the revision that made its record, and generation.
     starts: BTreeMap<(UnitName, u64, u64), u64>,
+    /// By unit: the highest generation at which it was ever started, in whatever history.
+    ever_started: BTreeMap<UnitName, u64>,
     /// The moment at which a backup was put back last.
     last_restore: Option<Micros>,
     /// The last moment at which a machine was cordoned.
@@ -62,6 +64,10 @@ pub(crate) struct Facts {
     pub(crate) by_hand: BTreeMap<String, (Option<UnitName>, Bytes)>,
     /// True if records have changed since the whole of them was looked at.
     pub(crate) is_unlooked: bool,
+    /// Units that conflict with their kind and went down with their machines for a reboot: the machine, and when.
+    pub(crate) away_for_reboot: BTreeMap<UnitName, (String, Micros)>,
+    /// Slots that came back with a backup, by group and holder: nobody but a person knows whether anything is still done for them.
+    pub(crate) restored_slots: BTreeSet<(String, String)>,
     /// The slots of reboots by group, as they were last.
     pub(crate) slots: BTreeMap<String, Semaphore>,
 }
@@ -100,6 +106,8 @@ pub(crate) struct Condition {
     pub(crate) went_off: Micros,
     /// Since when its line has been cut both ways while its daemon ran.
     pub(crate) cut_since: Option<Micros>,
+    /// It has booted with the note on its disk that the store was away before it went.
+    pub(crate) booted_in_outage: bool,
 }
 
 /// The promise that a user was given about a unit.
@@ -252,6 +260,13 @@ impl Facts {
             // Revisions count anew from a backup: the moment tells the histories apart.
             changes.retain(|change| change.at <= made || change.at == now);
         }
+        let all = self.records.iter();
+        let slots = all.filter_map(|(key, record)| {
+            let group = key.strip_prefix(PREFIX)?.strip_prefix("reboot/")?;
+            let slots: Semaphore = serde_json::from_slice(&record.value).ok()?;
+            Some(slots.holders.into_iter().map(|holder| (group.to_owned(), holder.id.to_string())))
+        });
+        self.restored_slots = slots.flatten().collect();
         // What was begun after the backup may be begun again under the same number.
         let records = &self.records;
         self.starts.retain(|(unit, created, generation), _| {
@@ -284,6 +299,23 @@ impl Facts {
     /// The changes of records about a unit, in order.
     pub(crate) fn changes_of(&self, unit: &UnitName) -> &[RecordChange] {
         self.unit_changes.get(unit).map_or(&[], Vec::as_slice)
+    }
+
+    /// True if a machine reports a unit as active.
+    pub(crate) fn is_reported_active(&self, machine: &str, unit: &UnitName) -> bool {
+        self.find_record(&format!("state/{machine}/{unit}"))
+            .is_some_and(|it| says_active(&it.value))
+    }
+
+    /// True if a unit was reported as active since a moment, wherever, or somebody has asked for something else.
+    pub(crate) fn was_up_since(&self, unit: &UnitName, moment: Micros) -> bool {
+        let mut since = self.changes_of(unit).iter().filter(|change| change.at > moment);
+        let is_up = |change: &RecordChange| {
+            let value = change.value.as_ref();
+            change.key.starts_with("unit/")
+                || change.key.starts_with("state/") && value.is_some_and(|it| says_active(it))
+        };
+        since.any(is_up)
     }
 
     /// True if a record that is about no unit was written, or taken away, since a moment.
@@ -393,10 +425,13 @@ impl Facts {
         self.machines.entry(machine.to_owned()).or_default().went_off = self.now;
     }
 
-    /// Machines are cut off together: half of those that are registered, and two at least, or it counts for nothing.
+    /// Machines are cut off together: half of those that are registered, and two at least, or it counts for nothing. One that has said
+    /// goodbye belongs to nobody's half: it is missed by nobody.
     pub(crate) fn note_mass(&mut self, machines: &[String], until: Micros) {
-        let registered =
-            |machine: &&String| self.find_record(&format!("machine/{machine}")).is_some();
+        let registered = |machine: &&String| {
+            let has_left = self.machines.get(*machine).is_some_and(|condition| condition.has_left);
+            !has_left && self.find_record(&format!("machine/{machine}")).is_some()
+        };
         let cut: BTreeSet<String> = machines.iter().filter(registered).cloned().collect();
         let all = self.machines.keys().filter(registered).count();
         if cut.len() >= 2 && cut.len() * 2 >= all {
@@ -408,6 +443,8 @@ impl Facts {
     pub(crate) fn count_start(&mut self, unit: &UnitName, generation: u64) -> u64 {
         let created =
             self.find_record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
+        let ever = self.ever_started.entry(unit.clone()).or_default();
+        *ever = generation.max(*ever);
         let count = self.starts.entry((unit.clone(), created, generation)).or_default();
         *count += 1;
         *count
@@ -417,7 +454,10 @@ impl Facts {
     pub(crate) fn was_started(&self, unit: &UnitName, generation: u64) -> bool {
         let created =
             self.find_record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
+        // A machine remembers what it has begun, whatever is put back: what a backup has of an earlier start is not begun once more.
+        let ever = self.ever_started.get(unit).is_some_and(|ever| *ever >= generation);
         self.starts.contains_key(&(unit.clone(), created, generation))
+            || ever && self.last_restore.is_some()
     }
 
     /// Sets whether the store is sound.
@@ -460,6 +500,11 @@ impl Facts {
 pub(crate) fn parse_place(key: &str) -> Option<(&str, UnitName)> {
     let (machine, unit) = key.strip_prefix("place/")?.split_once('/')?;
     Some((machine, unit.parse().ok()?))
+}
+
+fn says_active(value: &[u8]) -> bool {
+    let state = serde_json::from_slice::<ObservedState>(value);
+    state.is_ok_and(|state| state.active == ActiveState::Active)
 }
 
 /// True if a registration says that its machine goes down.

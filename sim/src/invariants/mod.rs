@@ -9,7 +9,7 @@
 //! | 2 | what a user was told was done is in the store, and stays | [`promises`], [`cordons`] | at each answer, and at each change of a unit's record |
 //! | 3 | only the present leader's plans are written | [`guards`] | at each commit, before it is carried out |
 //! | 4 | a plan rests on what it looked at | [`guards`], [`places`] | at each commit, and at each change of placements |
-//! | 5 | no grant takes a group above its slots; who reboots holds one | [`reboots`] | at each change of slots, and as a host goes down |
+//! | 5 | no grant takes a group above its slots; who reboots holds one, is empty of what can run elsewhere, and takes no second replica down | [`reboots`] | at each change of slots, and as a host goes down |
 //! | 6 | an outage starts and stops nothing by itself | [`steps`], [`moves`] | at each step asked of systemd, and at each change of placements |
 //! | 7 | machines that vanish together are not moved away from | [`moves`] | at each change of placements |
 //! | 8 | what is followed equals what is there | [`waits`], [`delays`], [`super::calm`] | at the end of a wait, while all is calm, and at the end |
