@@ -37,7 +37,8 @@ fn record_of(record: u64, number: usize, shape: &Shape) -> HandWritten {
         1 => (format!("place/{machine}/{name}"), unit),
         2 => (format!("unit/{hostile}"), None),
         3 => (format!("place/{machine}/{hostile}"), None),
-        4 => (format!("place/{hostile}/{name}"), None),
+        // Where it is placed besides nobody can say, so it stays as it is.
+        4 => (format!("place/{hostile}/{name}"), unit),
         5 => (format!("cordon/{machine}"), None),
         6 => (format!("metadata/{machine}/%zz"), None),
         7 => (format!("reboot-request/{machine}"), None),

@@ -402,7 +402,9 @@ impl World {
         found.boot_machine(now);
         let (name, boot) = (found.machine_name(), found.boots);
         self.trace.note_event(now, format_args!("{name} boots: {boot}"));
-        self.facts.machines.entry(name).or_default().booted = now;
+        let noted = found.has_outage_note();
+        let condition = self.facts.machines.entry(name).or_default();
+        (condition.booted, condition.booted_in_outage) = (now, noted);
         if let Some(member) = self.member_on(machine) {
             let until_member = self.network.draw_delay(machine, Micros::from_millis(100), BOOT);
             self.queue.push(now + until_member, Event::MemberStarts(member));

@@ -170,6 +170,13 @@ impl Machine {
         }
     }
 
+    /// True if the note lies on its disk that the store is away.
+    pub(crate) fn has_outage_note(&self) -> bool {
+        use musterd::stdx::disk::Disk as _;
+        let path = PathBuf::from(format!("/sim/{}/state/outage.json", self.number));
+        self.disk.read(&path).is_ok()
+    }
+
     fn run_dir(&self) -> PathBuf {
         PathBuf::from(format!("/sim/{}/run", self.number))
     }

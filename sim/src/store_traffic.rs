@@ -8,7 +8,8 @@ use muster_store::etcd_protocol::EtcdError;
 
 use crate::etcd::{EtcdAnswer, EtcdCluster, EtcdDelivery, EtcdMessage, EtcdRequest, EtcdResult};
 use crate::events::Event;
-use crate::invariants::guards;
+use crate::invariants::{guards, steps};
+use crate::machine::AfterEnd;
 use crate::moment::Micros;
 use crate::world::World;
 
@@ -25,6 +26,9 @@ impl World {
 
     /// Sends a node's message to a member on its way.
     pub(crate) fn send_message(&mut self, node: usize, member: usize, message: EtcdMessage) {
+        if let EtcdMessage::Call { request, .. } = &message {
+            self.check_note(node, request);
+        }
         let host = self.host_of_member(member);
         let is_open = self.network.is_open(node, host);
         let id = message.connection_id();
@@ -48,6 +52,18 @@ impl World {
         connection.at_member = connection.at_member.max(self.now + trip.takes);
         let at = connection.at_member;
         self.queue.push(at, Event::MessageArrives { node, member, message });
+    }
+
+    /// Checks that a daemon which asks to be counted on does not note that the store is away.
+    fn check_note(&mut self, node: usize, request: &EtcdRequest) {
+        let asks =
+            matches!(request, EtcdRequest::KeepAlive { .. } | EtcdRequest::GrantLease { .. });
+        let Some(machine) = self.machines.get(node).filter(|_| asks) else { return };
+        let daemon = machine.daemon.as_ref();
+        if daemon.is_some_and(|daemon| daemon.then == AfterEnd::Nothing) {
+            let found = steps::check_note(&machine.machine_name(), machine.has_outage_note());
+            self.report_violations(found);
+        }
     }
 
     /// A message has arrived at a member.

@@ -62,10 +62,12 @@ pub(crate) fn check_start(
         let text = format!("{machine} starts {unit} again, which runs as it should");
         found.push(("restarted-for-nothing", text));
     }
-    // What was moved away while the machine was off is not for it to start, whatever lies on its disk. One that was cut off before
-    // it went cannot know.
+    // What was moved away while the machine was off is not for it to start, whatever lies on its disk. Excepted is what decision 0016
+    // admits, and no more: its lease had run out without a word from the store before it went, which its note says, and nothing was
+    // heard since. That no note is there while anybody counts on the machine is a check of its own, below.
     if let (Some(condition), Some((removed, None))) = (facts.machines.get(machine), history.last())
         && (condition.went_off..condition.booted).contains(removed)
+        && !condition.booted_in_outage
     {
         let text = format!(
             "{machine} starts {unit} from its disk, which was taken from it at {removed}, while it was off"
@@ -73,4 +75,15 @@ pub(crate) fn check_start(
         found.push(("started-from-the-past", text));
     }
     found
+}
+
+/// Checks that a machine which asks for a lease, or for more of it, has no note that the store is away: whoever sees the lease counts on
+/// the machine, and what moves when it goes then must not be started from its disk. One that is on its way down has asked for the
+/// last time before it notes anything, and what was asked may be sent once more.
+pub(crate) fn check_note(machine: &str, has_note: bool) -> Findings {
+    if !has_note {
+        return Findings::new();
+    }
+    let text = format!("{machine} asks to be counted on while it notes that the store is away");
+    vec![("note-kept", text)]
 }

@@ -62,7 +62,7 @@ impl OpenWait {
     pub(crate) fn check_end(&self, facts: &Facts, shape: &Shape, end: WaitEnd) -> Findings {
         let is_true = |moment: &UnitMoment| match end {
             WaitEnd::Done => moment.has_come_about(&self.wait, self.is_global(shape)),
-            WaitEnd::Overtaken => moment.is_overtaken(&self.wait),
+            WaitEnd::Overtaken => moment.is_overtaken(&self.wait, self.revision),
             // The unit may have failed, and gone on since: its machine's word was passed on.
             WaitEnd::Failed | WaitEnd::Refused => true,
         };
@@ -116,7 +116,7 @@ pub(crate) fn check_waits(
         }
         let mut moment = UnitMoment::default();
         facts.changes_of(&open.wait.name).iter().for_each(|change| moment.apply_change(change));
-        if !moment.ends_wait(&open.wait, open.is_global(shape)) {
+        if !moment.ends_wait(&open.wait, open.revision, open.is_global(shape)) {
             open.over_since = None;
             continue;
         }
@@ -183,7 +183,9 @@ impl UnitMoment {
     }
 
     /// Somebody wants something else.
-    fn is_overtaken(&self, wait: &WaitFor) -> bool {
+    ///
+    /// A wait without a revision is for what is to be one day, whoever asks for it: nothing of before can overtake it.
+    fn is_overtaken(&self, wait: &WaitFor, revision: u64) -> bool {
         let asked = match wait.until {
             Until::Launched => Some(DesiredState::Launched),
             Until::Loaded => Some(DesiredState::Loaded),
@@ -191,11 +193,11 @@ impl UnitMoment {
             Until::Gone => None,
         };
         let unit = self.unit.as_ref().filter(|unit| unit.generation >= wait.generation);
-        unit.is_some_and(|unit| Some(unit.desired) != asked)
+        revision > 0 && unit.is_some_and(|unit| Some(unit.desired) != asked)
     }
 
     /// The wait can be over: it has come about, or is overtaken, or has failed on the one machine that has the unit.
-    fn ends_wait(&self, wait: &WaitFor, is_global: bool) -> bool {
+    fn ends_wait(&self, wait: &WaitFor, revision: u64, is_global: bool) -> bool {
         if is_global {
             return self.unit.is_none() && self.has_come_about(wait, true);
         }
@@ -216,16 +218,22 @@ impl UnitMoment {
         };
         // Which of two machines a unit that moves is at home on is not looked at here.
         let settled = self.places.len() <= 1;
-        settled && (self.has_come_about(wait, false) || self.is_overtaken(wait) || failed())
+        let is_over = self.has_come_about(wait, false) || self.is_overtaken(wait, revision);
+        settled && (is_over || failed())
     }
 }
 
 fn has_arrived(state: &ObservedState, place: &WantedUnit, until: Until) -> bool {
-    let desired =
-        if until == Until::Loaded { DesiredState::Loaded } else { DesiredState::Launched };
-    state.generation >= place.generation
-        && state.desired >= desired
+    let is_as_asked = match until {
+        // It is there and does not run; how its last run ended is another matter.
+        Until::Loaded => state.desired == DesiredState::Launched || state.active.is_down(),
+        _ => {
+            state.desired == DesiredState::Launched
+                && !matches!(state.active, ActiveState::Failed | ActiveState::Activating)
+        }
+    };
+    is_as_asked
+        && state.generation >= place.generation
         && state.problem.is_none()
         && state.file.is_none_or(|file| file == place.file)
-        && !matches!(state.active, ActiveState::Failed | ActiveState::Activating)
 }

@@ -134,9 +134,9 @@ fn read_change(
 
 fn read_destruction(answer: DestroyAnswer) -> Option<(UserAnswer, Option<(u64, WaitFor)>)> {
     let revision = answer.revision;
-    if let Some(name) = answer.unknown.into_iter().next() {
-        let wait = WaitFor { name, until: Until::Gone, generation: 0 };
-        return Some((UserAnswer::Nothing, Some((revision, wait))));
+    // Nothing was done, and `musterctl` waits for nothing.
+    if !answer.unknown.is_empty() {
+        return Some((UserAnswer::Nothing, None));
     }
     let name = answer.destroyed.into_iter().next()?;
     // A removal may be known to be carried out, and not when.
