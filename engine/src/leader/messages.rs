@@ -118,6 +118,19 @@ pub enum TermAnswer {
     TimedOut,
 }
 
+impl TermAnswer {
+    /// Why the store did not do as it was asked; `None` if it did.
+    pub(super) fn into_problem(self) -> Option<String> {
+        match self {
+            Self::Done | Self::Written { .. } | Self::Committed(_) | Self::Leases(_) => None,
+            Self::Failed(problem) | Self::Full(problem) => Some(problem),
+            Self::Overtaken => Some("it has changed meanwhile".to_owned()),
+            Self::Deposed => Some("another daemon leads now".to_owned()),
+            Self::TimedOut => Some("the store does not answer in time".to_owned()),
+        }
+    }
+}
+
 /// Something that a term wants done. Several are carried out in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TermEffect {

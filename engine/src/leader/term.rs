@@ -342,7 +342,7 @@ impl Term {
         answer: TermAnswer,
         effects: &mut Vec<TermEffect>,
     ) {
-        match problem_of(answer) {
+        match answer.into_problem() {
             None => self.view.deadlines.remove_ended(&machine, &drains),
             Some(problem) => {
                 let notice = TermNotice::CannotEndDrains { machine, problem };
@@ -421,7 +421,7 @@ impl Term {
                 .filter(|names| !names.is_empty())
                 .map(|names| format!("not heard of lately: {names}"))
         } else {
-            problem_of(answer)
+            answer.into_problem()
         };
         if self.view.freeze.needs_probe(now) {
             let notices = problem.map(|problem| TermNotice::LossesWait { problem });
@@ -461,7 +461,7 @@ impl Term {
             self.retry_by(now + CONFLICT);
             return;
         }
-        match problem_of(answer) {
+        match answer.into_problem() {
             None => self.view.on_members_written(members),
             Some(problem) => {
                 self.view.on_members_doubtful(members);
@@ -514,7 +514,7 @@ impl Term {
             self.finish_turn();
             return;
         }
-        if let Some(problem) = problem_of(answer) {
+        if let Some(problem) = answer.into_problem() {
             effects.push(TermEffect::Log(TermNotice::CannotRecordHeld { problem }));
             self.retry_by(now + RETRY);
             self.finish_turn();
@@ -581,25 +581,11 @@ impl Term {
                 self.retry_by(now + CONFLICT);
                 return;
             }
-            let problem = problem_of(answer).unwrap_or_default();
+            let problem = answer.into_problem().unwrap_or_default();
             effects.push(TermEffect::Log(TermNotice::CannotCommitPlan { problem }));
             if !is_planted("failed-plan-not-made-again") {
                 self.retry_by(now + RETRY);
             }
         }
-    }
-}
-
-/// Why the store did not do as it was asked; `None` if it did.
-fn problem_of(answer: TermAnswer) -> Option<String> {
-    match answer {
-        TermAnswer::Done
-        | TermAnswer::Written { .. }
-        | TermAnswer::Committed(_)
-        | TermAnswer::Leases(_) => None,
-        TermAnswer::Failed(problem) | TermAnswer::Full(problem) => Some(problem),
-        TermAnswer::Overtaken => Some("it has changed meanwhile".to_owned()),
-        TermAnswer::Deposed => Some("another daemon leads now".to_owned()),
-        TermAnswer::TimedOut => Some("the store does not answer in time".to_owned()),
     }
 }
