@@ -43,3 +43,34 @@ async fn what_is_wanted_is_started_again_and_what_is_not_is_cleared_away() {
     assert_eq!(machine.host.unit_state("a.service"), before, "it was started anew");
     daemon.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_up_is_hooked_into_nothing_that_a_soft_reboot_would_start() {
+    const HOOKED: &str = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
+    let (registry, _disk) = timed_store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    request_unit(&registry, "a.service", HOOKED, Launched).await;
+    wait_until(&registry, "active", |s| {
+        reported(s, "a.service").is_some_and(|(a, _)| a == "active")
+    })
+    .await;
+    let before = machine.host.requests_made().len();
+    machine.host.begin_shutdown();
+    daemon.stop().await;
+    let log = machine.host.requests_made().split_off(before);
+    let at = |line: &str| log.iter().position(|found| found == line);
+    assert!(
+        at("disable a.service").is_some_and(|at_first| Some(at_first) < at("stop a.service")),
+        "{log:?}"
+    );
+
+    let before = machine.host.requests_made().len();
+    machine.host.end_shutdown();
+    machine.host.reboot_softly();
+    let daemon = machine.start(&registry);
+    wait_until(&registry, "started again", |s| reported(s, "a.service").is_some()).await;
+    let log = machine.host.requests_made().split_off(before);
+    assert!(log.contains(&"enable a.service".to_owned()), "{log:?}");
+    daemon.stop().await;
+}

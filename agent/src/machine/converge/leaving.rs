@@ -1,6 +1,6 @@
 //! Giving units up on a machine that goes.
 //!
-//! Owns the stopping of what the node names, and the time it may take.
+//! Owns the stopping of what the node names, the time it may take, and that no boot starts by itself what was given up.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +27,9 @@ const CALL_OFF_GRACE: Duration = Duration::from_secs(2);
 /// included: they cannot be waited for then. On a machine that stays, as when Muster is removed, they stop at once.
 const EARLY_UNIT_GRACE: Duration = Duration::from_secs(2);
 
+/// Time that hooks have to be taken away: a few links that systemd removes.
+const UNHOOK_GRACE: Duration = Duration::from_secs(3);
+
 /// Time for which processes that a unit has left behind are looked for, once it has stopped on a machine that goes.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
@@ -36,6 +39,7 @@ impl Converge {
     /// something was not down by then, or has left processes behind.
     pub async fn give_up(&mut self, grace: Duration, single_grace: Duration) -> bool {
         self.call_off_starts().await;
+        self.unhook_units().await;
         let StopPlan { singles, others } = self.units_to_stop();
         let mut going: BTreeSet<UnitName> = others.iter().cloned().collect();
         let runner = Arc::clone(&self.executor.runner);
@@ -143,6 +147,34 @@ impl Converge {
             }
         };
         let _ = timeout(CALL_OFF_GRACE, ended).await;
+    }
+
+    /// Takes the units' hooks away: `/run` outlasts a soft-reboot, and systemd would start what it finds hooked into its targets long
+    /// before the daemon knows whether that is still this machine's. What comes back to it is hooked in again.
+    async fn unhook_units(&self) {
+        if is_planted("hooks-outlast-a-departure") {
+            return;
+        }
+        let hooked: Vec<UnitName> = {
+            let ledger = self.executor.lock_ledger();
+            let hooked = ledger.owned_units().iter().filter(|(_, entry)| entry.owned.enabled);
+            hooked.map(|(unit, _)| unit.clone()).collect()
+        };
+        if hooked.is_empty() {
+            return;
+        }
+        match timeout(UNHOOK_GRACE, self.executor.runner.disable(&hooked)).await {
+            Ok(Ok(())) => {
+                let mut ledger = self.executor.lock_ledger();
+                for unit in &hooked {
+                    if let Err(error) = ledger.record_enabled(unit, false) {
+                        tracing::warn!(%unit, %error, "cannot remember that a unit is hooked in no more");
+                    }
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "cannot take the hooks of units away"),
+            Err(_) => tracing::warn!("the hooks of units are not taken away in time"),
+        }
     }
 
     fn units_to_stop(&self) -> StopPlan {
