@@ -55,7 +55,7 @@ impl World {
         self.report_violations(found);
         self.coverage.count_world("host rebooted by its daemon");
         let off = self.network.draw_delay(machine, Micros::from_secs(1), Micros::from_secs(20));
-        self.stop_daemon(machine, AfterEnd::GoDown(off));
+        self.begin_going_down(machine, Some(off));
         self.note_conditions();
     }
 }

@@ -1,7 +1,8 @@
 //! The clock of a machine.
 //!
-//! Owns what a machine believes the time to be: since its boot, suspend included, with an error in the rate; and the time of day,
-//! which may jump. It maps both ways, so that the world knows when a machine's deadline is.
+//! Owns what a machine believes the time to be: since its boot, with an error in the rate, with the time that it has slept and without
+//! it; and the time of day, which may jump. Processes count their time without. It maps both ways, so that the world knows when a
+//! machine's deadline is.
 
 use std::time::Duration;
 
@@ -22,17 +23,57 @@ pub(crate) struct MachineClock {
     drift: i64,
     /// Seconds by which the time of day is ahead.
     wall_ahead: i64,
+    /// The time that it has slept until it was last woken.
+    slept: Micros,
+    /// The same at its boot.
+    slept_at_boot: Micros,
+    /// The moment at which it went to sleep, while it does.
+    asleep_since: Option<Micros>,
 }
 
 impl MachineClock {
     /// A clock that shows zero at a moment.
     pub(crate) fn started_at(booted: Micros, drift: i64) -> Self {
-        Self { booted, drift, wall_ahead: 0 }
+        let (slept, slept_at_boot) = (Micros::ZERO, Micros::ZERO);
+        Self { booted, drift, wall_ahead: 0, slept, slept_at_boot, asleep_since: None }
     }
 
     /// It begins anew with a boot. The time of day goes on.
     pub(crate) fn restart(&mut self, now: Micros) {
-        self.booted = now;
+        self.wake_up(now);
+        (self.booted, self.slept_at_boot) = (now, self.slept);
+    }
+
+    /// The machine goes to sleep: nothing on it goes on.
+    pub(crate) fn fall_asleep(&mut self, now: Micros) {
+        self.asleep_since.get_or_insert(now);
+    }
+
+    /// It is woken.
+    pub(crate) fn wake_up(&mut self, now: Micros) {
+        if let Some(since) = self.asleep_since.take() {
+            self.slept += now - since;
+        }
+    }
+
+    /// True while it sleeps.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.asleep_since.is_some()
+    }
+
+    /// The time since the world began that it was awake, or off.
+    pub(crate) fn awake_time(&self, now: Micros) -> Micros {
+        self.asleep_since.map_or(now, |since| now.min(since)) - self.slept
+    }
+
+    /// The moment at which it has been awake for so long, unless it falls asleep before.
+    pub(crate) fn moment_awake(&self, awake: Micros) -> Micros {
+        awake + self.slept
+    }
+
+    /// The time since the boot, sleep included, that it shows at a moment.
+    pub(crate) fn up_at(&self, now: Micros) -> Duration {
+        self.with_drift(now - self.booted)
     }
 
     /// Sets the time of day forward, or back.
@@ -40,20 +81,29 @@ impl MachineClock {
         self.wall_ahead = self.wall_ahead.saturating_add(seconds);
     }
 
-    /// The time since the boot that it shows at a moment.
+    /// The time since the boot, sleep excluded, that it shows at a moment: processes count by it.
     pub(crate) fn shown_at(&self, now: Micros) -> Duration {
-        let passed = i128::from((now - self.booted).0);
+        self.with_drift(self.awake_time(now) - self.awake_at_boot())
+    }
+
+    fn awake_at_boot(&self) -> Micros {
+        self.booted - self.slept_at_boot
+    }
+
+    fn with_drift(&self, passed: Micros) -> Duration {
+        let passed = i128::from(passed.0);
         let shown = passed + passed * i128::from(self.drift) / MILLION;
         Duration::from_micros(u64::try_from(shown).unwrap_or(0))
     }
 
-    /// The first moment at which it shows a time at least.
+    /// The first moment at which it shows a time at least, for one that is awake.
     pub(crate) fn moment_of(&self, shown: Duration) -> Micros {
         let wanted = i128::from(Micros::from(shown).0);
         let passed = wanted * MILLION / (MILLION + i128::from(self.drift));
-        let mut moment = self.booted + Micros(u64::try_from(passed).unwrap_or(u64::MAX));
+        let passed = Micros(u64::try_from(passed).unwrap_or(u64::MAX));
+        let mut moment = self.moment_awake(self.awake_at_boot() + passed);
         // Divisions round down; a deadline is met when it is over.
-        while self.shown_at(moment) < shown {
+        while !self.is_asleep() && self.shown_at(moment) < shown {
             moment += Micros(1);
         }
         moment
@@ -86,6 +136,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_sleeps_counts_no_time_and_is_late_afterwards() {
+        let mut clock = MachineClock::started_at(Micros::ZERO, 0);
+        clock.restart(Micros(100));
+        clock.fall_asleep(Micros(150));
+        assert_eq!(clock.shown_at(Micros(900)), Duration::from_micros(50));
+        clock.wake_up(Micros(900));
+        assert_eq!(clock.shown_at(Micros(901)), Duration::from_micros(51));
+        assert_eq!(clock.up_at(Micros(901)), Duration::from_micros(801));
+        assert_eq!(clock.moment_of(Duration::from_micros(60)), Micros(910));
+        clock.restart(Micros(1000));
+        assert_eq!(clock.moment_of(Duration::from_micros(5)), Micros(1005));
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use crate::api_call::ApiCall;
 use crate::etcd::{EtcdDelivery, EtcdMessage};
-use crate::units_host::{DueJob, RunnerReply};
-use crate::wire::RunnerCall;
+use crate::moment::Micros;
 
 /// Something that happens at a moment.
 #[derive(Debug)]
@@ -26,30 +25,14 @@ pub(crate) enum Event {
     BackupIsMade(usize),
     /// A member of etcd is started, as its machine has booted.
     MemberStarts(usize),
-    /// A request arrives at a machine's systemd.
-    UnitCall {
-        /// The machine.
-        machine: usize,
-        /// The boot in which it was made.
-        boot: u64,
-        /// The request.
-        call: RunnerCall,
-        /// The place for its answer.
-        reply: RunnerReply,
-    },
-    /// A job of a machine's systemd goes on.
-    JobDue {
-        /// The machine.
-        machine: usize,
-        /// The boot in which it began.
-        boot: u64,
-        /// The job.
-        job: DueJob,
-    },
     /// A request arrives at a machine's daemon.
     ApiCallArrives(ApiCall),
     /// A request to a daemon was lost, and whoever asked notices.
     ApiCallLost(ApiCall),
+    /// A machine that goes down stops its units and its daemon; the moment names the way down it is about.
+    HostStops(usize, Micros),
+    /// A machine that goes down may be down.
+    HostMayGo(usize, Micros),
     /// A fault of the plan begins.
     FaultBegins(usize),
     /// A fault of the plan is over.

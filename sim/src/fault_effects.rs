@@ -3,7 +3,6 @@
 //! Owns what each kind of fault does to the parts of the world when it begins and when it is over. Which come when is the plan's.
 
 use muster_common::seed::Seed;
-use muster_engine::machine::observation::RunnerEvent;
 
 use crate::events::Event;
 use crate::machine::AfterEnd;
@@ -13,9 +12,6 @@ use crate::network::LinkFault;
 use crate::plan::faults::Fault;
 use crate::plan::shape::Shape;
 use crate::world::World;
-
-/// The time from a machine's boot to its daemon's start.
-const BOOT: Micros = Micros::from_secs(2);
 
 impl World {
     /// A fault of the plan begins.
@@ -133,17 +129,10 @@ impl World {
                 true
             }
             Fault::Shutdown(machine) => {
-                self.stop_daemon(*machine, AfterEnd::GoDown(lasts));
+                self.begin_going_down(*machine, Some(lasts));
                 true
             }
-            Fault::RunnerLost(machine) => {
-                self.break_runner_line(*machine);
-                false
-            }
-            Fault::UnitFails(machine, number) => {
-                self.fail_unit(*machine, *number);
-                true
-            }
+            Fault::Host(machine, fault) => self.begin_host_fault(*machine, fault, lasts),
             Fault::WallJump(machine, seconds) => {
                 if let Some(found) = self.machines.get_mut(*machine) {
                     found.clock.jump_wall(*seconds);
@@ -200,18 +189,10 @@ impl World {
             Fault::DaemonPaused(machine) => {
                 if let Some(found) = self.machines.get_mut(machine) {
                     found.pauses = found.pauses.saturating_sub(1);
+                    found.stood_still = self.now;
                 }
             }
-            Fault::RunnerLost(machine) => {
-                if let Some(found) = self.machines.get_mut(machine) {
-                    found.broken_lines = found.broken_lines.saturating_sub(1);
-                    if found.broken_lines == 0
-                        && let Some(daemon) = &found.daemon
-                    {
-                        daemon.tell_report(RunnerEvent::Relist);
-                    }
-                }
-            }
+            Fault::Host(machine, fault) => self.end_host_fault(machine, &fault),
             _ => {}
         }
     }
@@ -334,83 +315,19 @@ impl World {
         else {
             return;
         };
-        // A machine that goes down does so whatever becomes of its daemon.
-        let then = found.daemon.as_ref().map(|daemon| daemon.then);
-        if matches!(then, Some(AfterEnd::GoDown(_))) {
-            return self.daemon_ended(machine);
-        }
         found.kill_daemon();
         self.end_lines(machine);
         self.queue.push(self.now + away, Event::DaemonStarts(machine));
     }
 
+    /// A daemon is asked to end, while its machine stays up.
     pub(crate) fn stop_daemon(&mut self, machine: usize, then: AfterEnd) {
         let Some(found) = self.machines.get_mut(machine) else { return };
-        let Some(daemon) = found.daemon.as_mut().filter(|daemon| daemon.then == AfterEnd::Nothing)
-        else {
-            return;
-        };
-        daemon.begin_shutdown(then);
-        if matches!(then, AfterEnd::GoDown(_)) {
-            found.power.begin_stopping();
-            self.facts.note_farewell(&found.machine_name());
+        if let Some(daemon) =
+            found.daemon.as_mut().filter(|daemon| daemon.then == AfterEnd::Nothing)
+        {
+            daemon.begin_shutdown(then);
         }
-    }
-
-    fn cut_power(&mut self, machine: usize, off: Micros) {
-        let Some(found) = self.machines.get_mut(machine).filter(|found| found.is_on) else {
-            return;
-        };
-        found.cut_power();
-        let name = found.machine_name();
-        self.end_lines(machine);
-        self.stop_member_of(machine);
-        self.facts.note_end_of_boot(&name);
-        self.queue.push(self.now + off, Event::MachineBoots(machine));
-    }
-
-    /// The member on a machine goes with its machine's power. It has had none while its machine has not booted yet.
-    fn stop_member_of(&mut self, machine: usize) {
-        if let Some(member) = self.member_on(machine) {
-            self.begin_member_fault(member, MemberFault::Down);
-        }
-    }
-
-    fn break_runner_line(&mut self, machine: usize) {
-        let Some(found) = self.machines.get_mut(machine) else { return };
-        found.broken_lines += 1;
-        if let Some(daemon) = &found.daemon {
-            daemon.tell_report(RunnerEvent::Lost { problem: "the bus is gone".to_owned() });
-        }
-    }
-
-    fn fail_unit(&mut self, machine: usize, number: u64) {
-        let now = self.now;
-        if let Some(found) = self.machines.get_mut(machine) {
-            let wall = found.clock.wall_at(now);
-            found.units.fail_unit(wall, number);
-        }
-        self.take_host_output(machine);
-    }
-
-    /// A machine is switched on, unless it is.
-    pub(crate) fn boot_machine(&mut self, machine: usize) {
-        let now = self.now;
-        let Some(found) = self.machines.get_mut(machine).filter(|found| !found.is_on) else {
-            return;
-        };
-        found.boot_machine(now);
-        let (name, boot) = (found.machine_name(), found.boots);
-        self.trace.note_event(now, format_args!("{name} boots: {boot}"));
-        let noted = found.has_outage_note();
-        let condition = self.facts.machines.entry(name).or_default();
-        (condition.booted, condition.booted_in_outage) = (now, noted);
-        if let Some(member) = self.member_on(machine) {
-            let until_member = self.network.draw_delay(machine, Micros::from_millis(100), BOOT);
-            self.queue.push(now + until_member, Event::MemberStarts(member));
-        }
-        let until_daemon = self.network.draw_delay(machine, Micros::from_millis(100), BOOT);
-        self.queue.push(now + until_daemon, Event::DaemonStarts(machine));
     }
 
     /// A machine's daemon is started, unless there is one.
@@ -428,11 +345,12 @@ impl World {
     pub(crate) fn daemon_ended(&mut self, machine: usize) {
         let now = self.now;
         let Some(found) = self.machines.get_mut(machine) else { return };
-        let Some(daemon) = found.daemon.take() else { return };
+        let Some(then) = found.daemon.as_ref().map(|daemon| daemon.then) else { return };
+        found.kill_daemon();
         let name = found.machine_name();
         self.end_lines(machine);
         self.trace.note_event(now, format_args!("{name} daemon has ended"));
-        match daemon.then {
+        match then {
             AfterEnd::Nothing => {
                 self.report_violations(vec![(
                     "daemon-ended",
@@ -442,14 +360,8 @@ impl World {
             AfterEnd::StartAgain(after) => {
                 self.queue.push(now + after, Event::DaemonStarts(machine));
             }
-            AfterEnd::GoDown(off) => {
-                if let Some(found) = self.machines.get_mut(machine) {
-                    found.go_down();
-                }
-                self.stop_member_of(machine);
-                self.facts.note_end_of_boot(&name);
-                self.queue.push(now + off, Event::MachineBoots(machine));
-            }
+            // Its machine goes when everything else has ended as well.
+            AfterEnd::GoDown(_) => {}
         }
     }
 }

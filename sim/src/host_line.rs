@@ -1,111 +1,33 @@
-//! A daemon's line to its machine: what runs units, and the machine's power.
+//! A daemon's line to its machine's power.
 //!
-//! Owns the daemon's end of both. It stands where the systemd runner and logind stand.
+//! Owns the daemon's end of it, which stands where logind stands. When a machine goes down is the world's to say.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use muster_common::unit::{FileHash, UnitName};
-use muster_engine::machine::observation::UnitObservation;
 use muster_engine::reboot::phase::Inhibitor;
 use musterd::host::power::{HostError, HostPower};
-use musterd::runner::{Runner, RunnerError, StartOutcome};
-use tokio::sync::{oneshot, watch};
-
-use crate::wire::{Outbox, Outgoing, RunnerAnswer, RunnerCall, RunnerResult};
-
-/// The line to systemd.
-#[derive(Debug)]
-pub(crate) struct RunnerLine {
-    outbox: Outbox,
-}
-
-impl RunnerLine {
-    /// The end of a line at a daemon.
-    pub(crate) fn new(outbox: Outbox) -> Self {
-        Self { outbox }
-    }
-
-    async fn ask(&self, call: RunnerCall) -> RunnerResult {
-        let (reply, answer) = oneshot::channel();
-        self.outbox.put(Outgoing::Runner { call, reply });
-        // The answer is gone with the line.
-        answer.await.unwrap_or_else(|_| Err(line_lost()))
-    }
-
-    async fn ask_for_end(&self, call: RunnerCall) -> Result<StartOutcome, RunnerError> {
-        match self.ask(call).await? {
-            RunnerAnswer::Ended(outcome) => Ok(outcome),
-            RunnerAnswer::Seen(_) => Err(line_lost()),
-        }
-    }
-}
-
-fn line_lost() -> RunnerError {
-    RunnerError::Lost { during: "a call".to_owned(), problem: "the connection is gone".to_owned() }
-}
-
-#[async_trait]
-impl Runner for RunnerLine {
-    async fn observe_units(
-        &self,
-        units: &BTreeSet<UnitName>,
-    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
-        match self.ask(RunnerCall::Observe(units.clone())).await? {
-            RunnerAnswer::Seen(seen) => Ok(seen),
-            RunnerAnswer::Ended(_) => Err(line_lost()),
-        }
-    }
-
-    async fn write(&self, unit: &UnitName, file: FileHash, _: &str) -> Result<(), RunnerError> {
-        self.ask(RunnerCall::Write { unit: unit.clone(), file }).await.map(|_| ())
-    }
-
-    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
-        self.ask(RunnerCall::Remove(unit.clone())).await.map(|_| ())
-    }
-
-    async fn enable(&self, _: &[UnitName]) -> Result<(), RunnerError> {
-        self.ask(RunnerCall::Nothing).await.map(|_| ())
-    }
-
-    async fn disable(&self, _: &[UnitName]) -> Result<(), RunnerError> {
-        self.ask(RunnerCall::Nothing).await.map(|_| ())
-    }
-
-    async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
-        self.ask_for_end(RunnerCall::Load(unit.clone())).await
-    }
-
-    async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
-        self.ask_for_end(RunnerCall::Start { unit: unit.clone(), generation }).await
-    }
-
-    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
-        self.ask_for_end(RunnerCall::Restart { unit: unit.clone(), generation }).await
-    }
-
-    async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
-        self.ask_for_end(RunnerCall::Stop(unit.clone())).await
-    }
-}
+use tokio::sync::watch;
 
 /// The power of a machine, as its daemon asks for it; the world sets it.
 #[derive(Debug, Clone)]
 pub(crate) struct PowerLine {
     boot: String,
+    userspace: String,
+    is_askable: Arc<AtomicBool>,
     up_millis: Arc<AtomicU64>,
     is_stopping: Arc<watch::Sender<bool>>,
     wants_reboot: Arc<AtomicBool>,
 }
 
 impl PowerLine {
-    /// The power of a machine in a boot that has just begun.
-    pub(crate) fn new(boot: String) -> Self {
+    /// The power of a machine in a boot that has just begun, of the kernel and of its userspace.
+    pub(crate) fn new(boot: String, userspace: String) -> Self {
         Self {
             boot,
+            userspace,
+            is_askable: Arc::new(AtomicBool::new(true)),
             up_millis: Arc::default(),
             is_stopping: Arc::new(watch::Sender::new(false)),
             wants_reboot: Arc::default(),
@@ -127,6 +49,11 @@ impl PowerLine {
         self.wants_reboot.swap(false, Ordering::Relaxed)
     }
 
+    /// Sets whether systemd can be asked for its boot.
+    pub(crate) fn set_askable(&self, is_askable: bool) {
+        self.is_askable.store(is_askable, Ordering::Relaxed);
+    }
+
     /// Sets the time since the boot.
     pub(crate) fn set_up_millis(&self, millis: u64) {
         self.up_millis.store(millis, Ordering::Relaxed);
@@ -137,6 +64,10 @@ impl PowerLine {
 impl HostPower for PowerLine {
     fn boot_id(&self) -> String {
         self.boot.clone()
+    }
+
+    async fn userspace_id(&self) -> Option<String> {
+        Some(self.userspace.clone()).filter(|_| self.is_askable.load(Ordering::Relaxed))
     }
 
     fn up_millis(&self) -> u64 {

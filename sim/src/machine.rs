@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use axum::Router;
 use muster_common::seed::Seed;
+use muster_common::unit::UnitName;
 use muster_doubles::LossyDisk;
-use muster_engine::machine::observation::RunnerEvent;
 use muster_runtime::simulated::Node;
 use muster_store::{Registry, Store};
 use musterd::config::DockerConfig;
 use musterd::reboot::role;
 use musterd::stdx::clock::Wall;
+use musterd::stdx::disk::Disk as _;
 use musterd::{CoreSettings, CoreSetup, Health, run_core};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_call::ApiCall;
@@ -27,18 +27,22 @@ use crate::api_line::serve_call;
 use crate::clock::MachineClock;
 use crate::daemon_parts::PartsOf;
 use crate::etcd::{LineOptions, open_line};
-use crate::host_line::{PowerLine, RunnerLine};
+use crate::host_line::PowerLine;
+use crate::host_unit::HostUnit;
 use crate::moment::Micros;
 use crate::next_version::NextVersion;
 use crate::plan::shape::Shape;
-use crate::units_host::UnitsHost;
+use crate::systemd::{SimulatedSystemd, SystemdModel, UNIT_DIRECTORY};
+use crate::watched_runner::{CallNotes, WatchedRunner};
 use crate::wire::{Outbox, Outgoing};
 
 /// The prefix of the store's records.
 pub(crate) const PREFIX: &str = "/muster/v1/";
 
-/// Reports of systemd that a daemon has not read.
-const QUEUED_REPORTS: usize = 8192;
+/// The directory of what does not outlast a boot.
+const RUN_DIR: &str = "/run/muster";
+/// The directory of what does.
+const STATE_DIR: &str = "/var/lib/muster";
 
 /// A machine.
 pub(crate) struct Machine {
@@ -57,8 +61,10 @@ pub(crate) struct Machine {
     pub(crate) is_on: bool,
     /// Its power in this boot.
     pub(crate) power: PowerLine,
-    /// The units that run on it.
-    pub(crate) units: UnitsHost,
+    /// Its systemd.
+    pub(crate) systemd: SimulatedSystemd,
+    /// The requests of its daemon to its runner.
+    pub(crate) notes: CallNotes,
     /// Its daemon, while there is one.
     pub(crate) daemon: Option<Daemon>,
     /// Faults by which its daemon stands still.
@@ -67,9 +73,27 @@ pub(crate) struct Machine {
     pub(crate) broken_lines: u32,
     /// True if its next daemon is one of the next version.
     pub(crate) is_of_next_version: bool,
+    /// Faults by which its systemd reads no calls.
+    pub(crate) busies: u32,
+    /// Faults by which it sleeps.
+    pub(crate) sleeps: u32,
+    /// Its way down, while it goes.
+    pub(crate) going_down: Option<GoingDown>,
+    /// The last moment at which its daemon stood still.
+    pub(crate) stood_still: Micros,
     daemons: u64,
+    userspaces: u64,
     /// The last deadline of the daemon by its machine's clock, and the moment that is.
     known_deadline: Cell<Option<(Duration, Micros)>>,
+}
+
+/// A machine's way down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GoingDown {
+    /// The moment at which it began.
+    pub(crate) since: Micros,
+    /// The time after which it boots; `None`: only its userspace goes, and is there again at once.
+    pub(crate) off: Option<Micros>,
 }
 
 /// A daemon's process.
@@ -83,7 +107,6 @@ pub(crate) struct Daemon {
     pub(crate) health: Health,
     ended: Arc<AtomicBool>,
     wall: Arc<AtomicU64>,
-    reports: mpsc::Sender<RunnerEvent>,
     /// The thing that comes after its end.
     pub(crate) then: AfterEnd,
 }
@@ -95,8 +118,8 @@ pub(crate) enum AfterEnd {
     Nothing,
     /// It is started again after a time.
     StartAgain(Micros),
-    /// The machine goes down, and boots after a time.
-    GoDown(Micros),
+    /// The machine goes down, and boots after a time; without one only its userspace goes, and is there again at once.
+    GoDown(Option<Micros>),
 }
 
 impl Machine {
@@ -104,26 +127,33 @@ impl Machine {
     pub(crate) fn new(number: usize, seed: Seed, shape: &Shape) -> Self {
         let seed = seed.for_purpose(&format!("machine {number}"));
         let drift = shape.drifts.get(number).copied().unwrap_or(0);
+        let disk = LossyDisk::new();
+        let mut model = SystemdModel::new(seed.for_purpose("systemd"), Arc::new(disk.clone()));
+        model.lose_power(|_| ());
+        let systemd = SimulatedSystemd::new(model);
+        systemd.set_latency(seed.for_purpose("bus"));
         Self {
             number,
             seed,
             ttl: Duration::from_secs(shape.ttl_seconds),
             reboots: shape.reboots,
             clock: MachineClock::started_at(Micros::ZERO, drift),
-            disk: LossyDisk::new(),
+            disk,
             boots: 0,
             is_on: false,
-            power: PowerLine::new(String::new()),
-            units: UnitsHost::new(
-                seed.for_purpose("units"),
-                shape.slow_per_mille,
-                shape.failing_per_mille,
-            ),
+            power: PowerLine::new(String::new(), String::new()),
+            systemd,
+            notes: CallNotes::default(),
             daemon: None,
             pauses: 0,
             broken_lines: 0,
             is_of_next_version: false,
+            busies: 0,
+            sleeps: 0,
+            going_down: None,
+            stood_still: Micros::ZERO,
             daemons: 0,
+            userspaces: 0,
             known_deadline: Cell::new(None),
         }
     }
@@ -133,57 +163,85 @@ impl Machine {
         Shape::machine_name(self.number)
     }
 
+    /// A unit as it is here; `None`: there is nothing of it.
+    pub(crate) fn find_unit(&self, unit: &UnitName) -> Option<HostUnit> {
+        self.systemd.find_unit(unit)
+    }
+
     /// Switches it on. Its daemon is yet to be started.
     pub(crate) fn boot_machine(&mut self, now: Micros) {
         self.boots += 1;
         self.is_on = true;
         self.clock.restart(now);
         self.known_deadline.set(None);
-        self.power = PowerLine::new(format!("boot-{}-{}", self.number, self.boots));
+        self.advance_systemd(now);
+        self.begin_userspace();
+        self.systemd.with_model(SystemdModel::begin_boot);
+    }
+
+    fn begin_userspace(&mut self) {
+        self.userspaces += 1;
+        self.going_down = None;
+        self.systemd.begin_boot();
+        let boot = format!("boot-{}-{}", self.number, self.boots);
+        self.power = PowerLine::new(boot, format!("userspace-{}", self.userspaces));
+        self.power.set_askable(self.broken_lines == 0);
+    }
+
+    /// Lets time pass for systemd on it.
+    pub(crate) fn advance_systemd(&self, now: Micros) {
+        if self.is_on {
+            let awake = self.clock.awake_time(now).to_duration();
+            self.systemd.advance_to(awake, self.clock.wall_at(now));
+        }
+    }
+
+    /// It goes to sleep.
+    pub(crate) fn fall_asleep(&mut self, now: Micros) {
+        self.sleeps += 1;
+        self.clock.fall_asleep(now);
+    }
+
+    /// It is woken, unless another fault keeps it asleep.
+    pub(crate) fn wake_up(&mut self, now: Micros) {
+        self.sleeps = self.sleeps.saturating_sub(1);
+        if self.sleeps == 0 {
+            self.clock.wake_up(now);
+            self.known_deadline.set(None);
+            self.stood_still = now;
+        }
     }
 
     /// Power fails.
     pub(crate) fn cut_power(&mut self) {
-        self.kill_daemon();
-        self.is_on = false;
-        self.units.cut_power();
         self.disk.cut_power();
-        self.clear_run();
+        self.go_down();
     }
 
     /// It goes down in order: what is on its disk is written.
     pub(crate) fn go_down(&mut self) {
         self.kill_daemon();
         self.is_on = false;
-        self.units.cut_power();
-        self.clear_run();
+        self.going_down = None;
+        self.systemd.begin_boot();
+        self.systemd.with_model(|model| model.lose_power(|run| self.disk.clear_below(run)));
     }
 
-    fn clear_run(&self) {
-        use musterd::stdx::disk::Disk as _;
-        let owned = self.run_dir().join("owned");
-        for directory in [self.run_dir(), owned] {
-            for name in self.disk.list(&directory).unwrap_or_default() {
-                // It was listed.
-                let _ = self.disk.remove(&directory.join(name));
-            }
-        }
+    /// Its userspace goes, and is there again: the kernel, its boot and what lies in `/run` are as they were.
+    pub(crate) fn restart_userspace(&mut self) {
+        self.kill_daemon();
+        self.begin_userspace();
+        self.systemd.with_model(SystemdModel::restart_softly);
     }
 
     /// True if the note lies on its disk that the store is away.
     pub(crate) fn has_outage_note(&self) -> bool {
-        use musterd::stdx::disk::Disk as _;
-        let path = PathBuf::from(format!("/sim/{}/state/outage.json", self.number));
-        self.disk.read(&path).is_ok()
-    }
-
-    fn run_dir(&self) -> PathBuf {
-        PathBuf::from(format!("/sim/{}/run", self.number))
+        self.disk.read(&PathBuf::from(STATE_DIR).join("outage.json")).is_ok()
     }
 
     /// True if its daemon can be started.
     pub(crate) fn needs_daemon(&self) -> bool {
-        self.daemon.is_none() && self.is_on
+        self.daemon.is_none() && self.is_on && self.going_down.is_none()
     }
 
     /// Starts the daemon, unless there is one, with a line to its store.
@@ -195,7 +253,6 @@ impl Machine {
         let seed = self.seed.for_purpose(&format!("daemon {}", self.daemons));
         let node = Node::new(self.clock.shown_at(now));
         let outbox = Outbox::default();
-        let (reports, runner_events) = mpsc::channel(QUEUED_REPORTS);
         let shutdown = CancellationToken::new();
         let (ended, wall) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         wall.store(self.clock.wall_at(now), Ordering::Relaxed);
@@ -220,7 +277,10 @@ impl Machine {
                 shutdown: &shutdown,
             }
             .make_parts();
-            let runner = Arc::new(RunnerLine::new(outbox.clone()));
+            let disk = Arc::new(self.disk.clone());
+            let (runner, runner_events) = self.systemd.connect(disk, time_of_day.clone());
+            let (systemd, notes) = (self.systemd.clone(), self.notes.clone());
+            let runner = Arc::new(WatchedRunner::new(runner, systemd, notes));
             let power = Arc::new(self.power.clone());
             let mut setup =
                 CoreSetup::new(settings, registry, (runner, runner_events), power, health.clone());
@@ -238,12 +298,8 @@ impl Machine {
             });
             api
         });
-        if self.broken_lines == 0 {
-            let _ = reports.try_send(RunnerEvent::Relist);
-        }
         let then = AfterEnd::Nothing;
-        self.daemon =
-            Some(Daemon { node, api, outbox, shutdown, health, ended, wall, reports, then });
+        self.daemon = Some(Daemon { node, api, outbox, shutdown, health, ended, wall, then });
     }
 
     fn core_settings(&self) -> CoreSettings {
@@ -257,9 +313,9 @@ impl Machine {
             ttl: self.ttl,
             engine: true,
             agent: true,
-            state_dir: PathBuf::from(format!("/sim/{}/state", self.number)),
-            run_dir: self.run_dir(),
-            unit_dir: PathBuf::from(format!("/sim/{}/units", self.number)),
+            state_dir: PathBuf::from(STATE_DIR),
+            run_dir: PathBuf::from(RUN_DIR),
+            unit_dir: PathBuf::from(UNIT_DIRECTORY),
             docker: DockerConfig { socket: nowhere.clone(), credentials: None, secrets: nowhere },
             cluster: PREFIX.to_owned(),
             shared_store: true,
@@ -268,37 +324,50 @@ impl Machine {
 
     /// Kills the daemon where it stands.
     pub(crate) fn kill_daemon(&mut self) {
-        self.daemon = None;
+        if self.daemon.take().is_some() {
+            self.systemd.lose_connection();
+        }
     }
 
     /// True if the daemon can do something.
     pub(crate) fn daemon_runs(&self) -> bool {
-        self.daemon.is_some() && self.pauses == 0
+        self.daemon.is_some() && self.pauses == 0 && !self.clock.is_asleep()
     }
 
-    /// The moment at which the daemon wants to run again.
+    /// The moment at which something on it wants to go on by itself.
     pub(crate) fn next_deadline(&self) -> Option<Micros> {
-        let daemon = self.daemon.as_ref().filter(|_| self.pauses == 0)?;
-        let shown = daemon.node.next_deadline()?;
-        // It is asked for at every step of the world, and seldom another.
+        if !self.is_on || self.clock.is_asleep() {
+            return None;
+        }
+        let daemon = self.daemon.as_ref().filter(|_| self.pauses == 0);
+        let shown = daemon.and_then(|daemon| daemon.node.next_deadline());
+        let systemd = self.systemd.next_deadline().map(Micros::from);
+        let systemd = systemd.map(|awake| self.clock.moment_awake(awake));
+        [shown.map(|shown| self.moment_of(shown)), systemd].into_iter().flatten().min()
+    }
+
+    /// The moment at which its clock shows a time. It is asked for at every step of the world, and seldom for another one.
+    fn moment_of(&self, shown: Duration) -> Micros {
         if let Some((known, moment)) = self.known_deadline.get()
             && known == shown
         {
-            return Some(moment);
+            return moment;
         }
         let moment = self.clock.moment_of(shown);
         self.known_deadline.set(Some((shown, moment)));
-        Some(moment)
+        moment
     }
 
     /// Lets the daemon run until it waits. Returns what it asks for, or the words with which it panicked.
     pub(crate) fn run_daemon(&mut self, now: Micros) -> Result<Vec<Outgoing>, String> {
-        let Some(daemon) = self.daemon.as_ref().filter(|_| self.pauses == 0) else {
+        self.advance_systemd(now);
+        let Some(daemon) = self.daemon.as_ref().filter(|_| self.daemon_runs()) else {
             return Ok(Vec::new());
         };
         let shown = self.clock.shown_at(now);
         daemon.wall.store(self.clock.wall_at(now), Ordering::Relaxed);
-        self.power.set_up_millis(u64::try_from(shown.as_millis()).unwrap_or(u64::MAX));
+        let up = self.clock.up_at(now).as_millis();
+        self.power.set_up_millis(u64::try_from(up).unwrap_or(u64::MAX));
         catch_unwind(AssertUnwindSafe(|| daemon.node.run_at(shown))).map_err(|panic| {
             let said = panic.downcast_ref::<String>().cloned();
             said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
@@ -325,11 +394,5 @@ impl Daemon {
     pub(crate) fn begin_shutdown(&mut self, then: AfterEnd) {
         self.then = then;
         self.shutdown.cancel();
-    }
-
-    /// Hands it a report of systemd.
-    pub(crate) fn tell_report(&self, event: RunnerEvent) {
-        // A daemon that does not read its reports is told to look at everything when it does.
-        let _ = self.reports.try_send(event);
     }
 }

@@ -121,6 +121,7 @@ impl World {
             Ok(requests) => {
                 let (ended, reboots) = (machine.daemon_has_ended(), machine.power.take_wish());
                 self.send_requests(node, requests);
+                self.take_host_news(node);
                 if reboots {
                     self.reboot_host(node);
                 }
@@ -150,19 +151,10 @@ impl World {
                 self.end_member_fault(member, MemberFault::Down);
                 self.note_conditions();
             }
-            Event::UnitCall { machine, boot, call, reply } => {
-                self.unit_call(machine, boot, call, reply);
-            }
-            Event::JobDue { machine, boot, job } => {
-                let now = self.now;
-                if let Some(found) = self.machines.get_mut(machine).filter(|m| m.boots == boot) {
-                    let wall = found.clock.wall_at(now);
-                    found.units.continue_job(wall, job);
-                }
-                self.take_host_output(machine);
-            }
             Event::ApiCallArrives(call) => self.api_call_arrives(call),
             Event::ApiCallLost(call) => drop(call),
+            Event::HostStops(machine, since) => self.host_stops(machine, since),
+            Event::HostMayGo(machine, since) => self.host_may_go(machine, since),
             Event::FaultBegins(index) => {
                 self.begin_fault(index);
                 self.note_conditions();
@@ -204,7 +196,7 @@ impl World {
         }
         // A machine that was lost has come back, and whoever leads has had the time to see it.
         let calm = self.ttl + self.ttl + Micros::from_secs(20);
-        let lines = self.machines.iter().all(|machine| machine.broken_lines == 0);
+        let lines = self.machines.iter().all(|machine| machine.broken_lines + machine.busies == 0);
         if lines && self.facts.is_calm_for(calm) {
             // Where nothing was amiss and nothing has happened since, nothing is amiss.
             let events = self.trace.count_events();

@@ -71,8 +71,6 @@ pub(crate) struct World {
     pub(crate) lacks: Lacks,
     /// The events there were at the last look at the whole cluster.
     pub(crate) looked_at: Option<u64>,
-    /// By machine: the moment from which its bus takes another call.
-    pub(crate) bus_free_at: Vec<Micros>,
     pub(crate) ttl: Micros,
 }
 
@@ -128,7 +126,6 @@ impl World {
             step_guard: StepGuard::new(shape.machines + 1),
             lacks: Lacks::default(),
             looked_at: None,
-            bus_free_at: vec![Micros::ZERO; shape.machines],
             ttl: Micros::from_secs(shape.ttl_seconds),
             machines,
             plan: Arc::clone(plan),
@@ -164,7 +161,6 @@ impl World {
         for request in requests {
             match request {
                 Outgoing::Etcd { member, message } => self.send_message(node, member, message),
-                Outgoing::Runner { call, reply } => self.send_unit_call(node, call, reply),
                 Outgoing::Api(call) => self.send_api_call(node, call),
             }
         }

@@ -32,6 +32,7 @@ pub(crate) mod moves;
 pub(crate) mod places;
 pub(crate) mod promises;
 pub(crate) mod reboots;
+pub(crate) mod removed_text;
 pub(crate) mod steps;
 pub(crate) mod twice;
 pub(crate) mod waits;

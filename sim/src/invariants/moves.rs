@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_common::unit::UnitName;
+use muster_common::unit::{UnitName, UnitType};
 use muster_store::KeyChange;
 
 use super::Findings;
@@ -26,8 +26,9 @@ pub(crate) fn check_moves(facts: &Facts, changes: &[KeyChange], ttl: Micros) -> 
         let Some((machine, unit)) = key.strip_prefix(PREFIX).and_then(parse_place) else {
             continue;
         };
-        // Those that conflict with others may have to make room for them.
-        let may_yield = unit.as_str().starts_with("spread@");
+        // Those that conflict with others may have to make room for them, and what starts another unit follows it.
+        let follows = matches!(unit.unit_type(), UnitType::Timer | UnitType::Socket);
+        let may_yield = unit.as_str().starts_with("spread@") || follows;
         // A move that came to nothing is taken back: the unit stays where it was placed all the time.
         let was_elsewhere = changes.iter().any(|change| {
             let home = change.key().strip_prefix(PREFIX).and_then(parse_place);

@@ -5,7 +5,7 @@ use muster_common::unit::UnitName;
 
 use super::Findings;
 use crate::facts::Facts;
-use crate::units_host::HostUnit;
+use crate::host_unit::HostUnit;
 
 /// Checks a stop that a daemon asks for.
 pub(crate) fn check_stop(
@@ -15,7 +15,9 @@ pub(crate) fn check_stop(
     is: Option<&HostUnit>,
 ) -> Findings {
     let Some(place) = facts.stable_place(machine, unit) else { return Findings::new() };
-    let runs = is.is_some_and(|is| is.active.is_up() && is.running == Some(place.file));
+    let runs = is.is_some_and(|is| {
+        is.active.is_up() && (is.running, is.file) == (Some(place.file), Some(place.file))
+    });
     if place.desired == DesiredState::Launched && runs {
         let text = format!("{machine} stops {unit}, which has been wanted there all the time");
         return vec![("stopped-for-nothing", text)];
@@ -56,7 +58,9 @@ pub(crate) fn check_start(
     if let Some(place) = facts.stable_place(machine, unit)
         && place.generation == generation
         && is.is_some_and(|is| {
-            is.active.is_up() && is.running == Some(place.file) && is.generation == generation
+            is.active.is_up()
+                && (is.running, is.file) == (Some(place.file), Some(place.file))
+                && is.generation == generation
         })
     {
         let text = format!("{machine} starts {unit} again, which runs as it should");

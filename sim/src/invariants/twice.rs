@@ -7,6 +7,11 @@ use muster_common::unit::UnitName;
 use super::Findings;
 use crate::facts::Facts;
 
+/// True for a unit that may not run twice.
+pub(crate) fn is_single(unit: &UnitName) -> bool {
+    ["single", "keeper", "job"].iter().any(|kind| unit.as_str().starts_with(kind))
+}
+
 /// Checks a unit that is about to run on a machine. `up` are the other machines on which something of it is left.
 pub(crate) fn check_single(
     facts: &Facts,
@@ -14,12 +19,15 @@ pub(crate) fn check_single(
     unit: &UnitName,
     up: &BTreeMap<String, String>,
 ) -> Findings {
-    let name = unit.as_str();
-    if !["single", "keeper", "job"].iter().any(|kind| name.starts_with(kind)) {
+    if !is_single(unit) {
         return Findings::new();
     }
     // Where a backup was put back, what has moved since it was made has two homes until the machines have heard of it.
     if facts.was_restored_within(crate::moment::Micros::from_secs(60)) {
+        return Findings::new();
+    }
+    // One that is cut off carries out what it was told before, a restart that systemd has not come to yet included: it cannot know.
+    if facts.machines.get(machine).is_some_and(|condition| !condition.is_well) {
         return Findings::new();
     }
     let helped = |other: &&String| {

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::host_faults::HostFault;
 use super::shape::Shape;
 use crate::moment::Micros;
 use crate::seed::Chance;
@@ -83,16 +84,14 @@ pub(crate) enum Fault {
     PowerCut(usize),
     /// A machine shuts down in order, and boots after a time.
     Shutdown(usize),
-    /// A machine's daemon loses its line to systemd.
-    RunnerLost(usize),
-    /// A unit of a machine fails by itself.
-    UnitFails(usize, u64),
+    /// Something goes wrong between a machine's daemon and its systemd.
+    Host(usize, HostFault),
     /// A machine's time of day is set.
     WallJump(usize, i64),
 }
 
 /// The kinds, without what each is about.
-const KINDS: [&str; 29] = [
+const KINDS: [&str; 39] = [
     "cut",
     "cut-to-store",
     "cut-from-store",
@@ -119,9 +118,19 @@ const KINDS: [&str; 29] = [
     "daemon-paused",
     "power-cut",
     "shutdown",
-    "runner-lost",
-    "unit-fails",
     "wall-jump",
+    "runner-lost",
+    "systemd-busy",
+    "systemd-reloaded",
+    "systemd-reexecuted",
+    "unit-fails",
+    "stopped-by-hand",
+    "started-by-hand",
+    "job-cancelled",
+    "file-edited",
+    "name-taken",
+    "suspended",
+    "soft-reboot",
 ];
 
 /// The kinds after which much is allowed that is forbidden otherwise: most runs are without them.
@@ -160,8 +169,7 @@ impl Fault {
             Self::DaemonPaused(_) => "daemon-paused",
             Self::PowerCut(_) => "power-cut",
             Self::Shutdown(_) => "shutdown",
-            Self::RunnerLost(_) => "runner-lost",
-            Self::UnitFails(..) => "unit-fails",
+            Self::Host(_, fault) => fault.kind(),
             Self::WallJump(..) => "wall-jump",
         }
     }
@@ -268,9 +276,10 @@ fn draw_fault(kind: &str, at: Micros, chance: &Chance, shape: &Shape) -> (Fault,
         "daemon-paused" => (Fault::DaemonPaused(machine), lasts),
         "power-cut" => (Fault::PowerCut(machine), lasts.max(Micros::from_secs(2))),
         "shutdown" => (Fault::Shutdown(machine), lasts.max(Micros::from_secs(2))),
-        "runner-lost" => (Fault::RunnerLost(machine), lasts.min(Micros::from_secs(15))),
-        "unit-fails" => (Fault::UnitFails(machine, number), Micros::ZERO),
-        _ => {
+        kind => {
+            if let Some((fault, lasts)) = HostFault::draw_from(kind, chance, lasts) {
+                return (Fault::Host(machine, fault), lasts);
+            }
             let seconds = i64::try_from(number).unwrap_or(0);
             let ten_years = i64::try_from(TEN_YEARS).unwrap_or(0);
             (Fault::WallJump(machine, seconds - ten_years), Micros::ZERO)

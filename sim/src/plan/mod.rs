@@ -4,6 +4,7 @@
 //! written down, read again and made smaller; a run has nothing but its plan.
 
 pub(crate) mod faults;
+pub(crate) mod host_faults;
 pub(crate) mod shape;
 pub(crate) mod users;
 

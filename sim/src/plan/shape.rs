@@ -59,6 +59,12 @@ pub(crate) struct UnitShape {
     pub(crate) name: UnitName,
     /// Its kind.
     pub(crate) kind: UnitKind,
+    /// True if it is hooked into a target, so that a boot would start it.
+    #[serde(default)]
+    pub(crate) installs: bool,
+    /// A unit that it wants on its machine, and comes after.
+    #[serde(default)]
+    pub(crate) wants: Option<UnitName>,
 }
 
 /// A kind of unit.
@@ -77,24 +83,51 @@ pub(crate) enum UnitKind {
     Job,
     /// On every machine.
     Global,
+    /// The service that a timer starts: it runs to its end, and again.
+    Timed,
+    /// A timer, beside what it starts.
+    Timer,
+    /// The service that a socket starts.
+    Served,
+    /// A socket, beside what it starts.
+    Socket,
 }
 
 impl UnitKind {
-    /// The part of a unit's file that makes it one of this kind.
-    fn options(self) -> &'static str {
+    /// The options of its service that make a unit one of this kind.
+    fn service_options(self) -> &'static str {
         match self {
-            Self::Plain => "",
-            Self::Spread => "\n[X-Fleet]\nConflicts=spread@*\n",
-            Self::Single => "\n[X-Fleet]\nConflicts=%n\n",
-            Self::Keeper => "StateDirectory=keeper\n",
-            Self::Job => "Type=oneshot\n\n[X-Fleet]\nJob=yes\n",
-            Self::Global => "\n[X-Fleet]\nGlobal=true\n",
+            Self::Keeper => "Type=notify\nStateDirectory=keeper\n",
+            Self::Job | Self::Timed => "Type=oneshot\n",
+            Self::Spread | Self::Served => "Type=simple\n",
+            Self::Plain | Self::Single | Self::Global | Self::Timer | Self::Socket => {
+                "Type=notify\n"
+            }
+        }
+    }
+
+    /// The options for the cluster that do.
+    fn cluster_options(self, name: &UnitName) -> String {
+        match self {
+            Self::Spread => "[X-Fleet]\nConflicts=spread@*\n".to_owned(),
+            Self::Single => "[X-Fleet]\nConflicts=%n\n".to_owned(),
+            Self::Job => "[X-Fleet]\nJob=yes\n".to_owned(),
+            Self::Global => "[X-Fleet]\nGlobal=true\n".to_owned(),
+            Self::Timer | Self::Socket => {
+                format!("[X-Fleet]\nMachineOf={}.service\n", name.name_stem())
+            }
+            Self::Plain | Self::Keeper | Self::Timed | Self::Served => String::new(),
         }
     }
 }
 
 /// The length of a run in which faults and users come as often as their mixes say.
 const SHORT_RUN: Micros = Micros::from_secs(500);
+
+/// The pause between an end and the next start by a timer, in a short run: shorter than most faults last.
+const TICK: Micros = Micros::from_secs(7);
+/// The pause between two clients of a socket, in a short run.
+const CONNECT: Micros = Micros::from_secs(5);
 
 impl Shape {
     /// A cluster by chance.
@@ -121,10 +154,14 @@ impl Shape {
                     UnitKind::Keeper => format!("keeper{number}.service"),
                     UnitKind::Job => format!("job{number}.service"),
                     UnitKind::Global => format!("global{number}.service"),
+                    _ => continue,
                 };
-                units.extend(name.parse().ok().map(|name| UnitShape { name, kind }));
+                let installs = chance.happens_by_chance(300);
+                units.extend(name.parse().ok().map(|name| UnitShape::new(name, kind, installs)));
             }
         }
+        draw_pairs(chance, &mut units);
+        draw_references(chance, &mut units);
         Self {
             machines,
             members,
@@ -146,15 +183,39 @@ impl Shape {
 
     /// The text of a unit's file in one of its versions; empty for a unit that there is not.
     pub(crate) fn file_text(&self, unit: usize, version: u64) -> String {
+        let Some(UnitShape { name, kind, installs, wants }) = self.units.get(unit) else {
+            return String::new();
+        };
         let mut text = String::new();
-        if let Some(unit) = self.units.get(unit) {
-            // A string takes everything.
-            let _ = write!(
-                text,
-                "[Service]\nExecStart=/sim/run --version={version}\n{}",
-                unit.kind.options()
-            );
+        // A string takes everything.
+        let _ = writeln!(text, "# version {version}");
+        if let Some(wanted) = wants {
+            let _ = write!(text, "[Unit]\nWants={wanted}\nAfter={wanted}\n");
         }
+        let _ = match kind {
+            UnitKind::Timer => write!(
+                text,
+                "[Timer]\nOnActiveSec=3\nOnUnitInactiveSec={}s\n",
+                self.stretch_pause(TICK).to_duration().as_secs()
+            ),
+            UnitKind::Socket => write!(
+                text,
+                "[Socket]\nListenStream=/sim/clients every={}s\n",
+                self.stretch_pause(CONNECT).to_duration().as_secs()
+            ),
+            _ => write!(
+                text,
+                "[Service]\n{}ExecStart=/sim/run takes=1ms..300ms stops=1ms..200ms \
+                 slow-per-mille={} slow=1s..15s fails-per-mille={}\n",
+                kind.service_options(),
+                self.slow_per_mille,
+                self.failing_per_mille,
+            ),
+        };
+        if *installs {
+            text.push_str("[Install]\nWantedBy=multi-user.target\n");
+        }
+        text.push_str(&kind.cluster_options(name));
         text
     }
 
@@ -177,6 +238,12 @@ impl Shape {
     pub(crate) fn settling_time(&self) -> Micros {
         let reboots = if self.reboots { 90 } else { 0 };
         Micros::from_secs(90 + 3 * self.ttl_seconds + reboots)
+    }
+
+    /// One of the units, by a number.
+    pub(crate) fn pick_unit(&self, number: u64) -> Option<&UnitName> {
+        let index = usize::try_from(number.checked_rem(self.units.len() as u64)?).ok()?;
+        self.units.get(index).map(|unit| &unit.name)
     }
 
     /// The name of a machine.
@@ -202,6 +269,49 @@ fn draw_length(chance: &Chance) -> Micros {
 
 const fn one_member() -> usize {
     1
+}
+
+impl UnitShape {
+    fn new(name: UnitName, kind: UnitKind, installs: bool) -> Self {
+        Self { name, kind, installs, wants: None }
+    }
+}
+
+/// Timers and sockets, each with what it starts.
+fn draw_pairs(chance: &Chance, units: &mut Vec<UnitShape>) {
+    for (stem, starts, kinds) in [
+        ("tick", "timer", [UnitKind::Timed, UnitKind::Timer]),
+        ("sock", "socket", [UnitKind::Served, UnitKind::Socket]),
+    ] {
+        for number in 0..chance.number_below(3) {
+            for (kind, suffix) in kinds.into_iter().zip(["service", starts]) {
+                let name = format!("{stem}{number}.{suffix}").parse().ok();
+                units.extend(name.map(|name| UnitShape::new(name, kind, false)));
+            }
+        }
+    }
+}
+
+/// Some units want another one that stands behind them: wherever both are, systemd starts the one with the other. Their order has no
+/// circles, which systemd would break by leaving one of them out.
+fn draw_references(chance: &Chance, units: &mut [UnitShape]) {
+    let may_be_wanted =
+        |kind| matches!(kind, UnitKind::Plain | UnitKind::Single | UnitKind::Global);
+    for index in 0..units.len() {
+        let (before, behind) = units.split_at_mut(index + 1);
+        let wanted: Vec<&UnitShape> =
+            behind.iter().filter(|unit| may_be_wanted(unit.kind)).collect();
+        let Some(unit) = before
+            .last_mut()
+            .filter(|unit| matches!(unit.kind, UnitKind::Plain | UnitKind::Global))
+        else {
+            continue;
+        };
+        if chance.happens_by_chance(200) {
+            let other = wanted.get(chance.pick_index(wanted.len()));
+            unit.wants = other.map(|other| other.name.clone());
+        }
+    }
 }
 
 fn i64_within(chance: &Chance, most: i64) -> i64 {

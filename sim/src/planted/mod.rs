@@ -93,6 +93,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("held-written-unguarded", "sim/tests/store_rules::whoever_leads_no_more_holds_nobody", "that only the leader writes who is held"),
     either("hosts-own-unit-stopped", 200, MACHINE, "that a unit of the host's own is never touched"),
     either("idle-machine-begins-a-cluster", 200, REGISTRATION, "that a machine that was in a cluster takes no emptied store for a new one"),
+    planted("hooks-outlast-a-departure", 500, "that no boot starts by itself what was given up"),
     planted("job-begin-not-noted", 200, "that a job's beginning is on disk before it begins"),
     either("job-begun-again", 200, MACHINE, "that a job that was begun is not begun again"),
     either("late-answer-counts", 200, MACHINE, "that the answer to an earlier publication is not taken for that to a later one"),

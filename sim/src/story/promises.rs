@@ -39,6 +39,8 @@ const PROMISES: &[(&str, &str)] = &[
     ("promise-broken", "what a user was promised stays until a user says otherwise"),
     ("rebooted-undrained", "what can run elsewhere leaves a machine before it reboots"),
     ("registered-late", "a machine that is gone is registered no more once its lease is over"),
+    ("removed-text-runs", "nothing of a removed file is ever started again"),
+    ("replaced-text-runs", "what is started anew is started from its present file"),
     ("replicas-at-once", "reboots never take two replicas of one service down at once"),
     ("restarted-for-nothing", "what runs as it should is left alone"),
     ("runs-twice", "a unit that may not run twice does not"),

@@ -27,9 +27,19 @@ const SENTENCES: &[(&str, &str)] = &[
     ("daemon-paused", "the daemon of {} stands still"),
     ("power-cut", "{} loses its power"),
     ("shutdown", "{} shuts down in order"),
-    ("runner-lost", "the daemon of {} loses its line to systemd"),
-    ("unit-fails", "a unit of {} fails by itself"),
     ("wall-jump", "the time of day of {} is set"),
+    ("runner-lost", "the daemon of {} loses its line to systemd"),
+    ("systemd-busy", "systemd on {} is busy and reads no calls"),
+    ("systemd-reloaded", "somebody has systemd on {} read all unit files anew"),
+    ("systemd-reexecuted", "somebody has systemd on {} execute itself anew"),
+    ("unit-fails", "a unit of {} fails by itself"),
+    ("stopped-by-hand", "a person stops a unit on {}, past its daemon"),
+    ("started-by-hand", "a person starts a unit on {}, past its daemon"),
+    ("job-cancelled", "a person cancels a job of systemd on {}"),
+    ("file-edited", "a person edits a unit's file on {}"),
+    ("name-taken", "{} has a unit of its own under the name of one of the cluster's"),
+    ("suspended", "{} sleeps"),
+    ("soft-reboot", "the userspace of {} goes down, and is there again at once"),
     ("launch", "a user wants {} to run"),
     ("load", "a user wants {} loaded and not up"),
     ("deactivate", "a user wants {} to be nowhere"),
@@ -60,6 +70,10 @@ const UNIT_KINDS: &[(&str, &str)] = &[
     ("keeper", "it keeps data on its machine"),
     ("job", "a job: begun once, and done when it ends"),
     ("global", "on every machine"),
+    ("timed", "a timer starts it again and again"),
+    ("timer", "the timer of such a service, on its machine"),
+    ("served", "a socket starts it"),
+    ("socket", "the socket of such a service, on its machine"),
 ];
 
 /// A fault that begins.
@@ -104,8 +118,19 @@ fn unit_name(number: &Value, plan: &Plan) -> Option<String> {
 fn kind_and_details(item: &impl Serialize) -> (String, Value) {
     match serde_json::to_value(item) {
         Ok(Value::String(kind)) => (kind, Value::Null),
-        Ok(Value::Object(fields)) => fields.into_iter().next().unwrap_or_default(),
+        Ok(Value::Object(fields)) => host_kind(fields.into_iter().next().unwrap_or_default()),
         _ => (String::new(), Value::Null),
+    }
+}
+
+/// A fault of one host has its kind within. The number that picks a unit there, of those there are then, says nothing to a reader.
+fn host_kind((kind, about): (String, Value)) -> (String, Value) {
+    match (kind.as_str(), about) {
+        ("host", Value::Array(parts)) => match parts.as_slice() {
+            [machine, fault] => (kind_and_details(fault).0, machine.clone()),
+            _ => (kind, Value::Array(parts)),
+        },
+        (_, about) => (kind, about),
     }
 }
 
@@ -189,6 +214,7 @@ fn shorten_hashes(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::plan::faults::Fault;
+    use crate::plan::host_faults::HostFault;
     use crate::plan::users::UserRequest;
 
     #[test]
@@ -203,6 +229,11 @@ mod tests {
                 "the lines between m0, m1 and the store are cut together, for 1.000000 s",
             ),
             (Fault::WallJump(1, -400), "the time of day of m1 is set, number -400, for 1.000000 s"),
+            (
+                Fault::Host(1, HostFault::UnitFails(77)),
+                "a unit of m1 fails by itself, for 1.000000 s",
+            ),
+            (Fault::Host(0, HostFault::Suspended), "m0 sleeps, for 1.000000 s"),
         ] {
             assert_eq!(describe_fault(&fault, second, &plan), text);
         }

@@ -9,6 +9,7 @@
 //! | `fails=1` | it ends with this exit status once that time is over |
 //! | `fails-per-mille=100` | so many of a thousand runs do, with status 1 |
 //! | `hangs` | the start is never done |
+//! | `slow-per-mille=50` | so many of a thousand starts and stops take the time of `slow=1s..9s` in the place of their own |
 //! | `runs=5s` | once it is up it ends by itself after this time, with status `exit=0` |
 //! | `stops=2s` | time until it has ended after it was asked to stop |
 //! | `stays=10s` | a process of it is left for so long after it has stopped |
@@ -35,6 +36,8 @@ pub(super) struct Program {
     pub(super) fails: Option<i64>,
     pub(super) fails_per_mille: u64,
     pub(super) hangs: bool,
+    pub(super) slow_per_mille: u64,
+    pub(super) slow: Span,
     pub(super) runs: Option<Span>,
     pub(super) exit: i64,
     pub(super) stops: Span,
@@ -91,7 +94,7 @@ pub(super) struct TimerPart {
 /// The part that only units of one type have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TypePart {
-    Service(ServicePart),
+    Service(Box<ServicePart>),
     Timer(TimerPart),
     /// A socket, and how often somebody connects to it.
     Socket(Option<Duration>),
@@ -137,7 +140,7 @@ impl Definition {
         let flag =
             |option: &str| last_of(&file, "Unit", option).is_some_and(|value| is_true(&value));
         let part = match unit.unit_type() {
-            UnitType::Service => TypePart::Service(ServicePart::parse(&file)?),
+            UnitType::Service => TypePart::Service(Box::new(ServicePart::parse(&file)?)),
             UnitType::Timer => TypePart::Timer(TimerPart::parse(&file)),
             UnitType::Socket => TypePart::Socket(connects_every(&file)),
             _ => TypePart::Plain,
@@ -204,7 +207,7 @@ impl Definition {
     }
 
     pub(super) fn service_part(&self) -> Option<&ServicePart> {
-        if let TypePart::Service(part) = &self.part { Some(part) } else { None }
+        if let TypePart::Service(part) = &self.part { Some(part.as_ref()) } else { None }
     }
 }
 
@@ -289,6 +292,8 @@ impl Program {
                 "fails" => program.fails = Some(value.parse().unwrap_or(1)),
                 "fails-per-mille" => program.fails_per_mille = value.parse().unwrap_or(0),
                 "hangs" => program.hangs = true,
+                "slow-per-mille" => program.slow_per_mille = value.parse().unwrap_or(0),
+                "slow" => program.slow = Span::parse(value).unwrap_or_default(),
                 "runs" => program.runs = Span::parse(value),
                 "exit" => program.exit = value.parse().unwrap_or(0),
                 "stops" => program.stops = Span::parse(value).unwrap_or_default(),

@@ -34,6 +34,7 @@ impl SystemdModel {
         if definition.limit_burst > 0 && found.started.len() >= definition.limit_burst {
             (found.exit, found.due) = (START_LIMIT_HIT, None);
             self.set_phase(unit, Phase::Failed);
+            self.ends.push((unit.clone(), true));
             return self.job_is_down(unit, true);
         }
         found.started.push_back(now);
@@ -64,7 +65,7 @@ impl SystemdModel {
         let (at, in_place) = (self.now, self.file_in_place(unit));
         let file = definition.file;
         self.starts.push(ProgramStart { at, unit: unit.clone(), file, in_place });
-        let takes = self.draw_span(service.program.takes, unit, "takes");
+        let takes = self.draw_time(&service.program, service.program.takes, unit, "takes");
         // A hung start, and one that takes too long, are ended by their limit.
         let limit = service.start_limit;
         let due = if service.program.hangs { limit } else { Some(takes) };
@@ -93,7 +94,7 @@ impl SystemdModel {
         else {
             return;
         };
-        let takes = self.draw_span(service.program.takes, unit, "takes");
+        let takes = self.draw_time(&service.program, service.program.takes, unit, "takes");
         let late = service.start_limit.is_some_and(|limit| takes > limit);
         if service.program.hangs || late {
             return self.end_run(unit, START_TIMED_OUT, true);
@@ -134,7 +135,7 @@ impl SystemdModel {
         match (found.phase, service) {
             (Phase::Stopping, _) => {}
             (_, Some(service)) if has_process => {
-                let takes = self.draw_span(service.program.stops, unit, "stops");
+                let takes = self.draw_time(&service.program, service.program.stops, unit, "stops");
                 let due = service.stop_limit.map_or(takes, |limit| takes.min(limit));
                 let now = self.now;
                 self.set_due(unit, Some(now + due));
@@ -154,7 +155,7 @@ impl SystemdModel {
         let Some(service) = service else {
             return self.end_run(unit, MainExit::SUCCESS, false);
         };
-        let takes = self.draw_span(service.program.stops, unit, "stops");
+        let takes = self.draw_time(&service.program, service.program.stops, unit, "stops");
         let late = service.stop_limit.filter(|limit| takes > *limit);
         let now = self.now;
         if let Some(limit) = late
@@ -191,6 +192,7 @@ impl SystemdModel {
             return self.job_is_down(unit, exit.has_failed());
         }
         self.set_phase(unit, if exit.has_failed() { Phase::Failed } else { Phase::Down });
+        self.ends.push((unit.clone(), by_itself));
         if let Some(found) = self.units.get_mut(unit) {
             found.running = None;
         }
@@ -237,6 +239,11 @@ impl SystemdModel {
             self.run_queue();
             self.collect_garbage();
         }
+        self.pass_time(now, wall);
+    }
+
+    /// Lets time pass in which nothing happens by itself.
+    pub(super) fn pass_time(&mut self, now: Duration, wall: u64) {
         (self.now, self.wall) = (self.now.max(now), wall);
     }
 

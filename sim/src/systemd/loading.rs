@@ -73,10 +73,28 @@ impl SystemdModel {
     }
 
     /// The file that lies in a unit's place now.
-    pub(super) fn file_in_place(&self, unit: &UnitName) -> Option<FileHash> {
-        let (path, _) = self.find_file(unit)?;
+    pub(super) fn file_in_place(&mut self, unit: &UnitName) -> Option<FileHash> {
+        let (path, stamp) = self.find_file(unit)?;
+        self.hash_file(path, stamp)
+    }
+
+    /// The file of a unit in one directory.
+    pub(crate) fn file_in(&mut self, directory: &str, unit: &UnitName) -> Option<FileHash> {
+        let path = Path::new(directory).join(unit.as_str());
+        let Some(DiskEntry::File(stamp)) = self.disk.look_at(&path) else { return None };
+        self.hash_file(path, stamp)
+    }
+
+    fn hash_file(&mut self, path: PathBuf, stamp: FileStamp) -> Option<FileHash> {
+        if let Some((known, hash)) = self.hashes.get(&path)
+            && *known == stamp
+        {
+            return Some(*hash);
+        }
         let bytes = self.disk.read(&path).ok()?;
-        Some(FileHash::of_text(&String::from_utf8_lossy(&bytes)))
+        let hash = FileHash::of_text(&String::from_utf8_lossy(&bytes));
+        self.hashes.insert(path, (stamp, hash));
+        Some(hash)
     }
 
     /// The file that a unit was read from has changed or gone since.
@@ -89,9 +107,9 @@ impl SystemdModel {
     /// Reads all files anew. Units run on; one whose file is gone has no definition from then on.
     pub(super) fn reload_units(&mut self) {
         self.reloads += 1;
-        let kept = self.list_kept();
-        self.units.retain(|unit, _| kept.contains(unit));
-        for unit in kept.iter().filter(|unit| !self.is_root(unit)).cloned().collect::<Vec<_>>() {
+        // What is only referred to is loaded by what refers to it.
+        let forgotten = self.units.keys().filter(|unit| !self.is_root(unit));
+        for unit in forgotten.cloned().collect::<Vec<_>>() {
             self.units.remove(&unit);
         }
         for unit in self.units.keys().cloned().collect::<Vec<_>>() {
@@ -105,7 +123,10 @@ impl SystemdModel {
     /// Forgets the units that nothing keeps.
     pub(super) fn collect_garbage(&mut self) {
         let kept = self.list_kept();
-        self.units.retain(|unit, _| kept.contains(unit));
+        let forgotten = self.units.keys().filter(|unit| !kept.contains(unit));
+        for unit in forgotten.cloned().collect::<Vec<_>>() {
+            self.units.remove(&unit);
+        }
     }
 
     /// A unit stays by itself: it is there, has failed, or has a job.
@@ -114,12 +135,12 @@ impl SystemdModel {
             || self.units.get(unit).is_some_and(|found| found.phase != Phase::Down)
     }
 
-    fn list_kept(&self) -> BTreeSet<UnitName> {
+    fn list_kept(&self) -> BTreeSet<&UnitName> {
         let mut kept = BTreeSet::new();
         let mut open: Vec<&UnitName> =
             self.units.keys().filter(|unit| self.is_root(unit)).collect();
         while let Some(unit) = open.pop() {
-            if !kept.insert(unit.clone()) {
+            if !kept.insert(unit) {
                 continue;
             }
             let definition = self.units.get(unit).and_then(|found| found.definition.as_ref());

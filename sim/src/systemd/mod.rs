@@ -6,6 +6,9 @@
 //!
 //! Time comes in as an argument and is the world's; the same calls at the same moments give the same answers.
 
+mod administrator;
+mod books;
+mod bus;
 mod calls;
 mod definition;
 mod line;
@@ -15,6 +18,8 @@ mod power;
 mod queue;
 mod state;
 
+pub(crate) use self::books::NotedStart;
 pub use self::calls::{SystemdAnswer, SystemdCall};
+pub(crate) use self::line::SystemdNews;
 pub use self::line::{SimulatedSystemd, UNIT_DIRECTORY};
 pub use self::state::{ProgramStart, SystemdModel};

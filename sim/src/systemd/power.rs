@@ -17,7 +17,7 @@ const REACHED: [&str; 5] =
 
 impl SystemdModel {
     /// The machine is switched on: its targets are reached, and what is hooked into them is started.
-    pub(super) fn begin_boot(&mut self) {
+    pub fn begin_boot(&mut self) {
         self.boots += 1;
         self.reach_targets();
     }
@@ -39,11 +39,16 @@ impl SystemdModel {
         self.collect_garbage();
     }
 
-    /// Power fails, and comes back. The disk has lost by then what it loses; here goes what was in `/run`.
-    pub fn restart_after_power_cut(&mut self, forget_run: impl FnOnce(&Path)) {
+    /// The machine is off: nothing runs, and what was in `/run` is gone. The disk has lost by then what it loses.
+    pub fn lose_power(&mut self, forget_run: impl FnOnce(&Path)) {
         self.forget_everything();
         self.hooks.clear();
         forget_run(Path::new("/run"));
+    }
+
+    /// Power fails, and comes back.
+    pub fn restart_after_power_cut(&mut self, forget_run: impl FnOnce(&Path)) {
+        self.lose_power(forget_run);
         self.begin_boot();
     }
 
@@ -85,6 +90,7 @@ impl SystemdModel {
         self.jobs.clear();
         self.leftovers.clear();
         self.signals.clear();
+        self.ends.clear();
         self.signals.push(ManagerSignal::OwnerChanged);
     }
 

@@ -13,7 +13,7 @@ use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::systemd::manager::{JobKind, ManagerSignal};
 use musterd::stdx::disk::{Disk, FileStamp};
 
-use super::definition::{Definition, Span, TypePart};
+use super::definition::{Definition, Program, Span, TypePart};
 
 /// The directories of unit files, the first of which wins.
 pub(super) const UNIT_PATH: [&str; 3] =
@@ -43,6 +43,10 @@ pub struct SystemdModel {
     pub(super) stopping: bool,
     pub(super) signals: Vec<ManagerSignal>,
     pub(super) starts: Vec<ProgramStart>,
+    /// Units that have gone down, and whether by themselves.
+    pub(super) ends: Vec<(UnitName, bool)>,
+    /// The hashes of files that were read.
+    pub(super) hashes: BTreeMap<PathBuf, (FileStamp, FileHash)>,
 }
 
 /// A program that was started: what a checker wants to know of it.
@@ -202,6 +206,8 @@ impl SystemdModel {
             stopping: false,
             signals: Vec::new(),
             starts: Vec::new(),
+            ends: Vec::new(),
+            hashes: BTreeMap::new(),
         };
         model.begin_boot();
         model
@@ -215,6 +221,12 @@ impl SystemdModel {
     /// The programs that were started since this was called last, in order.
     pub fn take_starts(&mut self) -> Vec<ProgramStart> {
         std::mem::take(&mut self.starts)
+    }
+
+    /// The file that a unit's processes were started from, while there are any.
+    pub(crate) fn running_file(&self, unit: &UnitName) -> Option<FileHash> {
+        let found = self.units.get(unit).filter(|found| found.is_there())?;
+        found.running.as_ref().map(|running| running.file)
     }
 
     /// The number of times that all files were read anew.
@@ -241,6 +253,19 @@ impl SystemdModel {
         let drawn = u128::from(self.chance_of(unit, purpose).next());
         let more = u64::try_from(drawn % (width + 1)).unwrap_or(0);
         span.shortest + Duration::from_micros(more)
+    }
+
+    /// The time that a program takes for something that usually takes as long as a range says, and is slow at times.
+    pub(super) fn draw_time(
+        &self,
+        program: &Program,
+        usual: Span,
+        unit: &UnitName,
+        purpose: &str,
+    ) -> Duration {
+        let is_slow = program.slow_per_mille > 0
+            && self.chance_of(unit, "slow").next() % 1000 < program.slow_per_mille;
+        self.draw_span(if is_slow { program.slow } else { usual }, unit, purpose)
     }
 
     pub(super) fn chance_of(&self, unit: &UnitName, purpose: &str) -> RandomSequence {

@@ -93,7 +93,7 @@ impl Bench {
     }
 
     fn collect(&mut self) {
-        self.starts.extend(self.systemd.with_model(SystemdModel::take_starts));
+        self.starts.extend(self.systemd.take_starts());
     }
 
     /// Lets time pass.

@@ -1,0 +1,164 @@
+//! A daemon's own runner, watched.
+//!
+//! Owns the notes of what a daemon asks its runner for, so that the world can judge each request by what is true at that moment. It
+//! changes nothing of what is asked, nor of the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_engine::machine::observation::UnitObservation;
+use musterd::runner::{Runner, RunnerError, StartOutcome};
+
+use crate::host_unit::HostUnit;
+use crate::systemd::SimulatedSystemd;
+
+/// A request of a daemon to its runner.
+#[derive(Debug, Clone)]
+pub(crate) enum RunnerCall {
+    Write { unit: UnitName, file: FileHash },
+    Remove(UnitName),
+    Load(UnitName),
+    Start { unit: UnitName, generation: u64 },
+    Restart { unit: UnitName, generation: u64 },
+    Stop(UnitName),
+}
+
+impl RunnerCall {
+    /// The request, for the trace.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Write { unit, file } => format!("writes {unit} {file}"),
+            Self::Remove(unit) => format!("removes {unit}"),
+            Self::Load(unit) => format!("loads {unit}"),
+            Self::Start { unit, generation } => format!("starts {unit} at {generation}"),
+            Self::Restart { unit, generation } => format!("restarts {unit} at {generation}"),
+            Self::Stop(unit) => format!("stops {unit}"),
+        }
+    }
+
+    fn unit(&self) -> &UnitName {
+        match self {
+            Self::Write { unit, .. }
+            | Self::Start { unit, .. }
+            | Self::Restart { unit, .. }
+            | Self::Remove(unit)
+            | Self::Load(unit)
+            | Self::Stop(unit) => unit,
+        }
+    }
+}
+
+/// A request, and the unit as it was when it was made.
+#[derive(Debug)]
+pub(crate) struct NotedCall {
+    /// The request.
+    pub(crate) call: RunnerCall,
+    /// The unit; `None`: there was nothing of it.
+    pub(crate) was: Option<HostUnit>,
+}
+
+/// The requests of a daemon that the world has not looked at yet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CallNotes(Arc<Mutex<Vec<NotedCall>>>);
+
+impl CallNotes {
+    /// Takes all out.
+    pub(crate) fn take_all(&self) -> Vec<NotedCall> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The runner.
+pub(crate) struct WatchedRunner<R> {
+    inner: R,
+    systemd: SimulatedSystemd,
+    notes: CallNotes,
+}
+
+impl<R: Runner> WatchedRunner<R> {
+    /// Watches a runner of this machine's.
+    pub(crate) fn new(inner: R, systemd: SimulatedSystemd, notes: CallNotes) -> Self {
+        Self { inner, systemd, notes }
+    }
+
+    fn note(&self, call: RunnerCall) {
+        if let RunnerCall::Start { unit, generation } | RunnerCall::Restart { unit, generation } =
+            &call
+        {
+            self.systemd.note_wish(unit, *generation);
+        }
+        let was = self.systemd.find_unit(call.unit());
+        let mut notes = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.push(NotedCall { call, was });
+    }
+}
+
+#[async_trait]
+impl<R: Runner> Runner for WatchedRunner<R> {
+    async fn observe_units(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
+        self.inner.observe_units(units).await
+    }
+
+    fn find_obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
+        self.inner.find_obstacle(unit, file)
+    }
+
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
+        self.note(RunnerCall::Write { unit: unit.clone(), file: hash });
+        let written = self.inner.write(unit, hash, text).await;
+        if written.is_ok() {
+            self.systemd.note_file(unit, Some(hash));
+        }
+        written
+    }
+
+    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        self.note(RunnerCall::Remove(unit.clone()));
+        let removed = self.inner.remove(unit).await;
+        if removed.is_ok() {
+            self.systemd.note_file(unit, None);
+        }
+        removed
+    }
+
+    async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        self.inner.enable(units).await
+    }
+
+    async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        self.inner.disable(units).await
+    }
+
+    async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
+        self.note(RunnerCall::Load(unit.clone()));
+        self.inner.load(unit).await
+    }
+
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
+        self.note(RunnerCall::Start { unit: unit.clone(), generation });
+        self.inner.start(unit, generation).await
+    }
+
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
+        self.note(RunnerCall::Restart { unit: unit.clone(), generation });
+        self.inner.restart(unit, generation).await
+    }
+
+    async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {
+        self.inner.failed_since_start(unit).await
+    }
+
+    async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
+        self.note(RunnerCall::Stop(unit.clone()));
+        self.inner.stop(unit).await
+    }
+
+    async fn wait_until_empty(&self, unit: &UnitName) -> Result<bool, RunnerError> {
+        self.inner.wait_until_empty(unit).await
+    }
+}
