@@ -2,7 +2,7 @@
 //!
 //! Owns the pairing of a job with its end, in whatever order the two become known. It never talks to systemd.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 
@@ -15,7 +15,8 @@ const KEPT: usize = 1024;
 /// Waiters and early ends.
 #[derive(Debug, Default)]
 pub(super) struct JobWaiters {
-    waiters: HashMap<JobId, oneshot::Sender<JobResult>>,
+    /// In an order: when the line breaks all of them are told, and a simulated daemon goes on from there in the same way each time.
+    waiters: BTreeMap<JobId, oneshot::Sender<JobResult>>,
     early: HashMap<JobId, JobResult>,
     order: VecDeque<JobId>,
 }
