@@ -11,6 +11,7 @@ pub(crate) mod users;
 use muster_common::seed::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::moment::Micros;
 use crate::seed::Chance;
 use faults::{FaultMix, PlannedFault};
 use shape::Shape;
@@ -59,6 +60,11 @@ impl Plan {
     /// The number of its machines.
     pub fn count_machines(&self) -> usize {
         self.shape.machines
+    }
+
+    /// The time after which nothing goes wrong any more.
+    pub fn calm_begins(&self) -> Micros {
+        self.shape.calm_from
     }
 }
 

@@ -296,7 +296,7 @@ impl SystemdModel {
         if let Some(named) = &definition.triggers {
             // One whose unit cannot be started has failed itself.
             if self.request_by_systemd(JobKind::Start, named).is_err() {
-                self.end_run(unit, MainExit { result: "resources", code: 0, status: 0 }, false);
+                self.end_run(unit, MainExit { result: "resources", code: 0, status: 0 }, true);
             }
         }
     }
