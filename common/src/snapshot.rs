@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster_id::ClusterId;
 use crate::cordon::Cordon;
 use crate::machine::{Machine, MachineId};
 use crate::state::{DesiredState, ObservedState};
@@ -87,6 +88,9 @@ pub struct Unreadable {
 pub struct Snapshot {
     /// Store revision this is a picture of.
     pub revision: u64,
+    /// The identity of the cluster that the store held when the picture was taken; only in pictures of one machine's placements, which
+    /// are believed by it.
+    pub cluster: Option<ClusterId>,
     /// Machines with a live lease.
     pub machines: BTreeMap<MachineId, Machine>,
     /// Metadata set at run time; kept for machines that are absent.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use muster_common::seed::{RandomSequence, Seed};
 use muster_sim::etcd::{EtcdAnswer, EtcdModel, EtcdRelease, EtcdRequest, EtcdResult};
 use muster_store::etcd_protocol::{
-    EtcdError, MemberChange, MemberConnection, PageQuery, WatchQuery, WatchStream,
+    EtcdError, MemberChange, MemberConnection, PageQuery, StoreLineage, WatchQuery, WatchStream,
 };
 use muster_store::{EtcdOptions, Guard, LeaseId, Liveness, Op, Range, etcd_transport};
 
@@ -183,10 +183,19 @@ impl Dice {
         Op::Put { key: self.key(), value: self.below(100).to_string().into(), lease }
     }
 
+    fn range_to_read(&self) -> Range {
+        match self.range() {
+            Range::Prefix(prefix) if self.below(2) == 0 => {
+                Range::PrefixBeside { prefix, beside: self.key() }
+            }
+            range => range,
+        }
+    }
+
     fn request(&self) -> EtcdRequest {
         match self.below(12) {
             0..=1 => EtcdRequest::ReadPage(PageQuery {
-                range: self.range(),
+                range: self.range_to_read(),
                 after: None,
                 revision: if self.below(2) == 0 { 0 } else { self.some_revision() },
                 limit: self.below(4),
@@ -208,12 +217,16 @@ impl Dice {
     }
 }
 
-/// The time that passes is not the model's, so it is taken out of the answer about a lease.
+/// The time that passes is not the model's, so it is taken out of the answer about a lease, and so is the name of the store.
 fn without_time(answer: EtcdResult) -> EtcdResult {
     match answer {
         Ok(EtcdAnswer::Lease(mut seconds)) if seconds.left >= 0 => {
             seconds.left = 0;
             Ok(EtcdAnswer::Lease(seconds))
+        }
+        Ok(EtcdAnswer::Page(mut page)) => {
+            page.lineage = StoreLineage::default();
+            Ok(EtcdAnswer::Page(page))
         }
         other => other,
     }
@@ -295,6 +308,7 @@ async fn the_model_refuses_as_a_server_does() {
     let transact = |ops: Vec<Op>| EtcdRequest::Transact { guards: vec![], ops };
     let grant =
         |lease: i64, seconds: i64| EtcdRequest::GrantLease { lease: LeaseId(lease), seconds };
+    let beside = Range::PrefixBeside { prefix: "/1".to_owned(), beside: "/5".to_owned() };
     let exists = Guard::Exists { key: "/absent".to_owned() };
     let absent_lease =
         Op::Put { key: "/leased".to_owned(), value: "".into(), lease: Some(LeaseId(77)) };
@@ -318,6 +332,12 @@ async fn the_model_refuses_as_a_server_does() {
         EtcdRequest::KeepAlive { lease: LeaseId(99) },
         EtcdRequest::ReadPage(page("/", 1_000, 0)),
         EtcdRequest::ReadPage(PageQuery { after: Some(b"/10".to_vec()), ..page("/", 0, 3) }),
+        EtcdRequest::ReadPage(PageQuery { range: beside.clone(), ..page("/", 1_000, 0) }),
+        EtcdRequest::ReadPage(PageQuery {
+            range: beside,
+            after: Some(b"/10".to_vec()),
+            ..page("/", 0, 3)
+        }),
     ];
     for request in requests {
         let ours = without_time(model.step(Duration::ZERO, &request));

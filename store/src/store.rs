@@ -24,6 +24,14 @@ pub enum Range {
     Key(String),
     /// All that begin with this.
     Prefix(String),
+    /// The same, and in each listing the record of one key besides, read in one with them: both are of one store, whatever stands at
+    /// its address a moment later. A watch may tell of changes of that key, or not.
+    PrefixBeside {
+        /// The beginning of the keys.
+        prefix: String,
+        /// The key besides.
+        beside: String,
+    },
 }
 
 impl Range {
@@ -32,13 +40,33 @@ impl Range {
         match self {
             Self::Key(only) => only == key,
             Self::Prefix(prefix) => key.starts_with(prefix.as_str()),
+            Self::PrefixBeside { prefix, beside } => {
+                key == beside || key.starts_with(prefix.as_str())
+            }
+        }
+    }
+
+    /// The prefix, and none besides: the range of keys that lie together.
+    #[must_use]
+    pub fn contiguous(&self) -> Self {
+        match self {
+            Self::PrefixBeside { prefix, .. } => Self::Prefix(prefix.clone()),
+            other => other.clone(),
+        }
+    }
+
+    /// The key that is listed besides.
+    pub fn beside(&self) -> Option<&str> {
+        match self {
+            Self::PrefixBeside { beside, .. } => Some(beside),
+            Self::Key(_) | Self::Prefix(_) => None,
         }
     }
 
     /// The key or the prefix.
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Key(text) | Self::Prefix(text) => text,
+            Self::Key(text) | Self::Prefix(text) | Self::PrefixBeside { prefix: text, .. } => text,
         }
     }
 }

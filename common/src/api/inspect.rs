@@ -224,6 +224,7 @@ impl ClusterRecords {
         let unreadable = self.unreadable.iter().cloned();
         Snapshot {
             revision: self.revision,
+            cluster: None,
             machines: self.machines.clone(),
             metadata: self.metadata.clone(),
             cordons: self.cordons.clone(),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use muster_common::cluster_id::ClusterId;
 use muster_common::snapshot::Placement;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
@@ -17,6 +18,8 @@ use super::steadiness::Steadiness;
 /// All that is remembered at one moment. Chains that are on their way change it between two steps.
 #[derive(Debug)]
 pub struct NodeMemory<'a> {
+    /// The cluster that the machine is registered in.
+    pub cluster: Option<ClusterId>,
     /// The units that are ours.
     pub owned: &'a BTreeMap<UnitName, OwnedUnit>,
     /// The last run of each job that was begun here.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::cluster_id::ClusterId;
 use muster_common::lease::{Lease, LeaseId, Presence};
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Change, ClusterEvent, Handover, Placement, Snapshot, Unreadable};
@@ -13,8 +14,7 @@ use muster_engine::machine::converge::{Observed, Step};
 use muster_engine::machine::job::{JobEnd, JobRun};
 use muster_engine::machine::memory::{FoundLastKnown, LastKnown, NodeMemory, OwnedUnit};
 use muster_engine::machine::node::{
-    ChainEnd, ChainStart, ClusterAnswer, Node, NodeEffect, NodeFact, NodeInput, PlannedChain,
-    PublishAnswer,
+    ChainEnd, ChainStart, Node, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
 };
 use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
 use muster_engine::machine::registration::Registration;
@@ -29,6 +29,18 @@ const JOB: &str = "[Service]\nType=oneshot\nExecStart=/bin/true\n\n[X-Fleet]\nJo
 /// The file of a unit that is enabled.
 const INSTALLED: &str =
     "[Service]\nType=exec\nExecStart=/bin/true\n\n[Install]\nWantedBy=multi-user.target\n";
+
+/// The cluster that the machine is registered in.
+const CLUSTER: ClusterId = ClusterId::from_number(1);
+
+/// The identity that the store holds.
+#[derive(Clone, Copy)]
+enum StoredIdentity {
+    Same,
+    Other,
+    Absent,
+    Damaged,
+}
 
 /// One machine and all that its node has to do with.
 #[allow(clippy::struct_excessive_bools, reason = "what a script switches on and off")]
@@ -45,8 +57,10 @@ pub(crate) struct World {
     store: BTreeMap<UnitName, Placement>,
     watched: bool,
     disk: Option<FoundLastKnown>,
-    /// The store's word on whose it is, at once or when the script says so.
-    cluster: Option<ClusterAnswer>,
+    /// The identity that each listing of the store has besides.
+    cluster: StoredIdentity,
+    /// What the daemon writes passes.
+    trusted: bool,
     disk_full: bool,
     /// The states that the store has under our lease; `None`: it does not say.
     published: Option<BTreeMap<UnitName, ObservedState>>,
@@ -103,7 +117,8 @@ impl Default for World {
             store: BTreeMap::new(),
             watched: false,
             disk: None,
-            cluster: Some(ClusterAnswer::Same),
+            cluster: StoredIdentity::Same,
+            trusted: true,
             disk_full: false,
             published: Some(BTreeMap::new()),
             remembered: false,
@@ -161,14 +176,7 @@ impl World {
             ["note", "none"] => self.on_disk(|found| found.outage_noted = false),
             ["order"] => self.on_disk(|found| found.ordered = true),
             ["rot"] => self.on_disk(|found| found.is_newest = false),
-            ["cluster", "silent"] => self.cluster = None,
-            ["cluster", answer] => {
-                let answer = cluster_answer(answer);
-                let awaited = self.cluster.replace(answer).is_none();
-                if awaited {
-                    self.feed(NodeInput::ClusterVerified(answer));
-                }
-            }
+            ["cluster", identity] => self.cluster = stored_identity(identity),
             ["reset", wanted @ ..] => {
                 self.store = placements(wanted);
                 let reset = self.reset_event();
@@ -246,7 +254,16 @@ impl World {
         let places = self.store.iter();
         let places =
             places.map(|(unit, place)| (unit.clone(), [(machine(), place.clone())].into()));
-        let snapshot = Snapshot { places: places.collect(), ..Snapshot::default() };
+        let mut snapshot = Snapshot { places: places.collect(), ..Snapshot::default() };
+        match self.cluster {
+            StoredIdentity::Same => snapshot.cluster = Some(CLUSTER),
+            StoredIdentity::Other => snapshot.cluster = Some(ClusterId::from_number(2)),
+            StoredIdentity::Absent => {}
+            StoredIdentity::Damaged => {
+                let (key, problem) = ("cluster".to_owned(), "damaged".to_owned());
+                snapshot.unreadable.insert(key.clone(), Unreadable { key, problem });
+            }
+        }
         NodeInput::Placements(ClusterEvent::Reset(Box::new(snapshot)))
     }
 
@@ -285,6 +302,7 @@ impl World {
         let mut inputs = vec![input];
         while !inputs.is_empty() {
             let mut memory = NodeMemory {
+                cluster: Some(CLUSTER),
                 owned: &self.owned,
                 jobs: &self.jobs,
                 steadiness: &mut self.steadiness,
@@ -305,10 +323,7 @@ impl World {
                 self.watched = true;
                 inputs.push(self.reset_event());
             }
-            NodeEffect::VerifyCluster => match self.cluster {
-                Some(answer) => inputs.push(NodeInput::ClusterVerified(answer)),
-                None => self.said.push("ask whose store it is".to_owned()),
-            },
+            NodeEffect::TrustStore(trusted) => self.trusted = trusted,
             NodeEffect::RememberCluster => {
                 if !self.remembered {
                     self.said.push("remember the cluster".to_owned());
@@ -400,6 +415,9 @@ impl World {
             NodeFact::UsingLastKnown(units) => format!("last known placements: {units}"),
             NodeFact::LastKnownWithheld(units) => {
                 format!("last known placements withheld: {units}")
+            }
+            NodeFact::ForeignPlacements if self.trusted => {
+                "writes pass to another store".to_owned()
             }
             NodeFact::ForeignPlacements => "the placements are not ours".to_owned(),
             NodeFact::PlacementUnreadable(unit) => format!("unreadable: {unit}"),
@@ -510,11 +528,13 @@ fn begun_run(steps: &[Step]) -> Option<JobRun> {
     settled.filter(|_| steps.iter().any(starts)).map(|generation| JobRun { generation, end: None })
 }
 
-fn cluster_answer(word: &str) -> ClusterAnswer {
+fn stored_identity(word: &str) -> StoredIdentity {
     match word {
-        "same" => ClusterAnswer::Same,
-        "other" => ClusterAnswer::Other,
-        _ => ClusterAnswer::Unknown,
+        "same" => StoredIdentity::Same,
+        "other" => StoredIdentity::Other,
+        "absent" => StoredIdentity::Absent,
+        "damaged" => StoredIdentity::Damaged,
+        word => panic!("{word}"),
     }
 }
 

@@ -148,8 +148,18 @@ impl EtcdCluster {
             // A process that stands still finds what was forwarded to it when it goes on.
             (Standing::Stranded { .. }, _) => return self.hold_call(at, call, since),
         };
+        let answer = answer.map(|answer| self.name_store(answer));
         self.out.push(EtcdDelivery::of_answer(at, call.connection, call.reply, answer));
         self.spread_changes();
+    }
+
+    /// Says which store gave a listing, as the header of etcd's answers does.
+    fn name_store(&self, answer: EtcdAnswer) -> EtcdAnswer {
+        let lineage = StoreLineage { cluster: self.id, term: self.term };
+        match answer {
+            EtcdAnswer::Page(page) => EtcdAnswer::Page(Page { lineage, ..page }),
+            other => other,
+        }
     }
 
     /// The answer of a leader that reaches no majority; `None`: the request waits.

@@ -62,16 +62,22 @@ impl Batch {
 impl Image {
     /// All records of a range.
     pub(super) fn list(&self, range: &Range) -> Listing {
+        let single = |key: &str| self.records.get(key).cloned();
         let entries = match range {
-            Range::Key(key) => self.records.get(key).cloned().into_iter().collect(),
-            Range::Prefix(prefix) => self
-                .records
-                .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
-                .take_while(|(key, _)| key.starts_with(prefix.as_str()))
-                .map(|(_, record)| record.clone())
-                .collect(),
+            Range::Key(key) => single(key).into_iter().collect(),
+            Range::Prefix(prefix) => self.list_below(prefix).collect(),
+            Range::PrefixBeside { prefix, beside } => {
+                self.list_below(prefix).chain(single(beside)).collect()
+            }
         };
         Listing { revision: self.revision, entries }
+    }
+
+    fn list_below(&self, prefix: &str) -> impl Iterator<Item = KeyValue> {
+        self.records
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .map(|(_, record)| record.clone())
     }
 
     /// Takes over what a batch says. `now` starts the leases it granted.

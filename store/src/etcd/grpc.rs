@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, LeaseGrantOptions,
-    LeaseKeepAliveStream, LeaseKeeper, PutOptions, ResponseHeader, TlsOptions, Txn, TxnOp,
-    WatchOptions,
+    Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, GetResponse,
+    LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions, ResponseHeader, TlsOptions,
+    Txn, TxnOp, TxnOpResponse, WatchOptions,
 };
 
 use super::error::EtcdError;
@@ -194,7 +194,7 @@ impl MemberConnection for GrpcMember {
         let mut options = GetOptions::new()
             .with_limit(i64::try_from(query.limit).unwrap_or(i64::MAX))
             .with_revision(signed_revision(query.revision));
-        if let Range::Prefix(prefix) = &query.range {
+        if let Range::Prefix(prefix) | Range::PrefixBeside { prefix, .. } = &query.range {
             options = options.with_range(prefix_end(prefix));
         }
         let key = match &query.after {
@@ -202,15 +202,25 @@ impl MemberConnection for GrpcMember {
             None => query.range.as_str().as_bytes().to_vec(),
         };
         let mut kv = self.client.kv_client().max_decoding_message_size(query.max_bytes);
-        let page = kv.get(key, Some(options)).await;
-        let mut page = page.map_err(|error| self.sort_error(error))?;
-        let records = page.take_kvs();
-        Ok(Page {
-            revision: page.header().map_or(0, |header| unsigned_revision(header.revision())),
-            more: page.more(),
-            last_key: records.last().map(|record| record.key().to_vec()),
-            records: records.into_iter().filter_map(decode_record).collect(),
-        })
+        let Some(beside) = query.range.beside() else {
+            let page = kv.get(key, Some(options)).await;
+            let mut page = page.map_err(|error| self.sort_error(error))?;
+            let header = page.take_header();
+            return Ok(decode_page(header.as_ref(), page));
+        };
+        let besides = GetOptions::new().with_revision(signed_revision(query.revision));
+        let both = [TxnOp::get(key, Some(options)), TxnOp::get(beside, Some(besides))];
+        let answer = kv.txn(Txn::new().and_then(both)).await;
+        let answer = answer.map_err(|error| self.sort_error(error))?;
+        let mut parts = answer.op_responses().into_iter();
+        let (Some(TxnOpResponse::Get(page)), Some(TxnOpResponse::Get(mut beside))) =
+            (parts.next(), parts.next())
+        else {
+            let problem = "the answer to a listing has not the parts that were asked for";
+            return Err(EtcdError::Unknown(problem.to_owned()));
+        };
+        let beside = beside.take_kvs().pop().and_then(decode_record);
+        Ok(Page { beside, ..decode_page(answer.header(), page) })
     }
 
     async fn send_transaction(
@@ -256,7 +266,7 @@ impl MemberConnection for GrpcMember {
 
     async fn open_watch(&self, query: &WatchQuery) -> Result<Box<dyn WatchStream>, EtcdError> {
         let mut options = WatchOptions::new().with_start_revision(signed_revision(query.from));
-        if let Range::Prefix(prefix) = &query.range {
+        if let Range::Prefix(prefix) | Range::PrefixBeside { prefix, .. } = &query.range {
             options = options.with_range(prefix_end(prefix));
         }
         let client = self.client.watch_client();
@@ -302,13 +312,9 @@ impl WatchStream for GrpcWatch {
             compact_revision: unsigned_revision(message.compact_revision()),
             reason: message.cancel_reason().to_owned(),
         });
-        let lineage = |header: &ResponseHeader| StoreLineage {
-            cluster: header.cluster_id(),
-            term: header.raft_term(),
-        };
         Ok(Some(WatchMessage {
             revision: message.header().map_or(0, |header| unsigned_revision(header.revision())),
-            lineage: message.header().map(lineage).unwrap_or_default(),
+            lineage: decode_lineage(message.header()),
             changes: message.events().iter().filter_map(decode_event).collect(),
             end,
         }))
@@ -343,6 +349,27 @@ fn encode_transaction(guards: &[Guard], ops: &[Op]) -> Txn {
         })
         .collect();
     Txn::new().when(compares).and_then(ops)
+}
+
+/// A page, and what the whole answer says of the store. The answer to a part of a transaction has no word on that.
+fn decode_page(header: Option<&ResponseHeader>, mut page: GetResponse) -> Page {
+    let records = page.take_kvs();
+    Page {
+        revision: header.map_or(0, |header| unsigned_revision(header.revision())),
+        lineage: decode_lineage(header),
+        beside: None,
+        more: page.more(),
+        last_key: records.last().map(|record| record.key().to_vec()),
+        records: records.into_iter().filter_map(decode_record).collect(),
+    }
+}
+
+fn decode_lineage(header: Option<&ResponseHeader>) -> StoreLineage {
+    let lineage = |header: &ResponseHeader| StoreLineage {
+        cluster: header.cluster_id(),
+        term: header.raft_term(),
+    };
+    header.map(lineage).unwrap_or_default()
 }
 
 fn decode_event(event: &etcd_client::Event) -> Option<MemberChange> {

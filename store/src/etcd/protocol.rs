@@ -26,7 +26,7 @@ pub enum EtcdUsers {
 /// A page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageQuery {
-    /// The keys asked for.
+    /// The keys asked for. A key besides is read in the same transaction.
     pub range: Range,
     /// Only keys behind this one; absent: from the first.
     pub after: Option<Vec<u8>>,
@@ -43,6 +43,10 @@ pub struct PageQuery {
 pub struct Page {
     /// The member's present revision, whatever revision was asked for.
     pub revision: u64,
+    /// The store that says so.
+    pub lineage: StoreLineage,
+    /// The record besides, if one was asked for and there is one.
+    pub beside: Option<KeyValue>,
     /// The records in the order of their keys. Keys that are no text are left out.
     pub records: Vec<KeyValue>,
     /// The last key of the page, text or not; absent: the page is empty.

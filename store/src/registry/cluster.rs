@@ -10,6 +10,7 @@ use muster_common::snapshot::Snapshot;
 use super::access::Registry;
 use super::decode::Decoder;
 use super::error::RegistryError;
+use super::identity::IDENTITY;
 use super::keys::{self, Key};
 use super::watch::{ClusterWatch, watch_range};
 use crate::store::Range;
@@ -39,11 +40,14 @@ impl Registry {
         watch_range(&self.store, &self.prefix, Range::Key(self.key(&Key::Leader)))
     }
 
-    /// Watches the placements of one machine and nothing else: only `places` of the snapshots and
+    /// Watches the placements of one machine and nothing else: only `places` and `cluster` of the snapshots and
     /// [`Change::Place`](muster_common::snapshot::Change::Place) and
     /// [`Change::Unreadable`](muster_common::snapshot::Change::Unreadable) occur. Needs a tokio runtime to run in.
     pub fn watch_places(&self, machine: &MachineId) -> ClusterWatch {
-        let range = Range::Prefix(format!("{}{}", self.prefix, keys::places_of(machine)));
+        let range = Range::PrefixBeside {
+            prefix: format!("{}{}", self.prefix, keys::places_of(machine)),
+            beside: format!("{}{IDENTITY}", self.prefix),
+        };
         watch_range(&self.store, &self.prefix, range)
     }
 }

@@ -45,6 +45,12 @@ impl Decoder {
         snapshot
     }
 
+    /// The same from a listing that has the cluster's identity besides.
+    pub(super) fn reset_identified(&mut self, listing: &Listing) -> Snapshot {
+        let cluster = identity::find_identity(&self.prefix, &listing.entries);
+        Snapshot { cluster, ..self.reset(listing) }
+    }
+
     /// The changes of the cluster that these changes of records mean. Applied to the snapshot they follow, they yield what a fresh read would.
     pub(super) fn decode_changes(&mut self, changes: &[KeyChange]) -> Vec<Change> {
         let mut decoded = Vec::with_capacity(changes.len());

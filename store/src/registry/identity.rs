@@ -11,7 +11,7 @@ use super::{Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, KeyValue, Op, Range};
 
 /// The key below the prefix.
-const IDENTITY: &str = "cluster";
+pub(super) const IDENTITY: &str = "cluster";
 
 /// How often the record is tried while others write or remove it.
 const ATTEMPTS: usize = 5;
@@ -21,6 +21,12 @@ const ATTEMPTS: usize = 5;
 struct IdentityRecord {
     schema: u32,
     id: ClusterId,
+}
+
+/// The identity in a listing that has the record besides; `None` where there is none that can be read.
+pub(super) fn find_identity(prefix: &str, records: &[KeyValue]) -> Option<ClusterId> {
+    let is_identity = |record: &&KeyValue| record.key.strip_prefix(prefix) == Some(IDENTITY);
+    identity_of(records.iter().find(is_identity)?).ok()
 }
 
 /// The problem with the record; `None` when there is none, or when the key is another's.

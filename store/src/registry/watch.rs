@@ -20,6 +20,7 @@ const DECODED_AHEAD: usize = 16;
 
 /// Follows a range until the receiver is dropped.
 pub(super) fn watch_range(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> ClusterWatch {
+    let identified = range.beside().is_some();
     let mut raw = store.watch(range);
     let mut decoder = Decoder::new(Arc::clone(prefix));
     let (sender, events) = mpsc::channel(DECODED_AHEAD);
@@ -36,7 +37,12 @@ pub(super) fn watch_range(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Rang
                 None => return,
                 Some(WatchEvent::Reset(listing)) => {
                     seen = listing.revision;
-                    ClusterEvent::Reset(Box::new(decoder.reset(&listing)))
+                    let snapshot = if identified {
+                        decoder.reset_identified(&listing)
+                    } else {
+                        decoder.reset(&listing)
+                    };
+                    ClusterEvent::Reset(Box::new(snapshot))
                 }
                 Some(WatchEvent::Changes { revision, changes }) => {
                     // Backends promise it: a reader that counts on it takes no older state for a newer one.

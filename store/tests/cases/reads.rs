@@ -17,6 +17,9 @@ pub(crate) async fn a_range_holds_its_keys_in_order_and_no_others(bed: &Bed) {
     assert_eq!(keys(Range::Key(bed.key("a"))).await, ["a"]);
     assert!(keys(Range::Key(bed.key("c"))).await.is_empty());
     assert_eq!(keys(bed.everything()).await, ["a", "a/1", "a/2", "a0", "b"]);
+    let beside = |key| Range::PrefixBeside { prefix: bed.key("a/"), beside: bed.key(key) };
+    assert_eq!(keys(beside("b")).await, ["a/1", "a/2", "b"]);
+    assert_eq!(keys(beside("c")).await, ["a/1", "a/2"]);
 }
 
 pub(crate) async fn thousands_of_large_records_are_read_at_one_revision(bed: &Bed) {

@@ -214,6 +214,7 @@ impl Converge {
         let jobs = self.executor.lock_jobs();
         let mut first_moments = self.executor.lock_first_moments();
         let mut memory = NodeMemory {
+            cluster: self.cluster.current_cluster(),
             owned: ledger.owned_units(),
             jobs: jobs.job_runs(),
             steadiness: &mut first_moments.steadiness,

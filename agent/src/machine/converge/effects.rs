@@ -11,8 +11,8 @@ use muster_common::probe::is_planted;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::memory::{FoundLastKnown, LastKnown};
 use muster_engine::machine::node::{
-    ChainBatch, ChainEnd, ChainStart, ClusterAnswer, NodeEffect, NodeFact, NodeInput, PlannedChain,
-    PublishAnswer, SettledJob,
+    ChainBatch, ChainEnd, ChainStart, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
+    SettledJob,
 };
 use muster_store::{RegistryError, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,7 @@ impl Converge {
                 self.placements_watch = Some(self.registry.watch_places(&self.machine));
             }
             NodeEffect::StopWatching => self.placements_watch = None,
-            NodeEffect::VerifyCluster => self.verify_cluster(),
+            NodeEffect::TrustStore(trusted) => self.trust_store(trusted),
             NodeEffect::RememberCluster => {
                 if let Err(error) = self.cluster.save_current() {
                     tracing::error!(%error, "cannot remember the cluster");
@@ -151,27 +151,13 @@ impl Converge {
         }));
     }
 
-    fn verify_cluster(&self) {
-        let (registry, cluster) = (self.registry.clone(), self.cluster.current_cluster());
-        let answers = self.answers.0.clone();
-        muster_runtime::spawn(async move {
-            let answer = match registry.cluster_identity().await {
-                Ok(found) if found == cluster => {
-                    registry.allow_writes();
-                    ClusterAnswer::Same
-                }
-                Ok(_) => {
-                    // The registration says more about it in a moment.
-                    registry.refuse_writes("the store holds another cluster than this machine's");
-                    ClusterAnswer::Other
-                }
-                Err(error) => {
-                    tracing::warn!(error = error_chain(&error), "cannot see whose store it is");
-                    ClusterAnswer::Unknown
-                }
-            };
-            let _ = answers.send(NodeInput::ClusterVerified(answer));
-        });
+    fn trust_store(&self, trusted: bool) {
+        if trusted {
+            self.registry.allow_writes();
+        } else {
+            // The registration says more about it in a moment.
+            self.registry.refuse_writes("the store holds another cluster than this machine's");
+        }
     }
 
     async fn read_files(&self, missing: &[FileHash]) -> NodeInput {

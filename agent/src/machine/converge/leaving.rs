@@ -181,7 +181,12 @@ impl Converge {
         let (ledger, jobs) = (self.executor.lock_ledger(), self.executor.lock_jobs());
         let mut first_moments = self.executor.lock_first_moments();
         let steadiness = &mut first_moments.steadiness;
-        let memory = NodeMemory { owned: ledger.owned_units(), jobs: jobs.job_runs(), steadiness };
+        let memory = NodeMemory {
+            cluster: self.cluster.current_cluster(),
+            owned: ledger.owned_units(),
+            jobs: jobs.job_runs(),
+            steadiness,
+        };
         self.node.units_to_stop(&memory)
     }
 }

@@ -62,8 +62,6 @@ pub enum NodeInput {
     PlacementsSaved(bool),
     /// The answer to [`NodeEffect::ReadLastKnown`]; `None` when there are none.
     LastKnownRead(Option<FoundLastKnown>),
-    /// The answer to [`NodeEffect::VerifyCluster`].
-    ClusterVerified(ClusterAnswer),
     /// The machine is about to go down, or is not after all.
     Leaving(bool),
     /// Nothing of this unit is left on a machine that goes down, or it has had the time that it is waited for.
@@ -75,17 +73,6 @@ pub enum NodeInput {
     /// The daemon ends: what is left to be reported and saved is due now, and no chain begins any more. What the units do is
     /// still reported, for as long as somebody feeds it.
     Close,
-}
-
-/// Whose store it is that the placements come from, as the store says after it has sent them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClusterAnswer {
-    /// It holds the cluster that this machine is registered in.
-    Same,
-    /// It holds another one, or none.
-    Other,
-    /// It does not say.
-    Unknown,
 }
 
 /// The progress of a chain at once, with the steps that wait for nothing.
@@ -133,8 +120,9 @@ pub enum NodeEffect {
     WatchPlacements,
     /// Do not watch them any more.
     StopWatching,
-    /// Ask the store which cluster it holds.
-    VerifyCluster,
+    /// Let whatever the daemon writes pass to the store, or hold it back: the store holds the cluster that this machine is registered
+    /// in, or another one.
+    TrustStore(bool),
     /// Remember, beyond a power cut, the cluster that this machine is registered in: its placements are carried out from now on.
     RememberCluster,
     /// Read the last known placements.

@@ -26,7 +26,7 @@ mod placements;
 mod reporting;
 
 pub use io::{
-    ChainBatch, ChainEnd, ChainStart, ClusterAnswer, NodeEffect, NodeFact, NodeInput, PlannedChain,
-    PublishAnswer, SettledJob, StopPlan,
+    ChainBatch, ChainEnd, ChainStart, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
+    SettledJob, StopPlan,
 };
 pub use model::{Basis, Node};

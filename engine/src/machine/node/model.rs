@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_common::lease::Presence;
 use muster_common::machine::MachineId;
 use muster_common::probe::is_planted;
-use muster_common::snapshot::{ClusterEvent, Placement};
+use muster_common::snapshot::Placement;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 
@@ -89,13 +89,7 @@ pub(super) struct PassProgress {
 /// Placements that have come and are not believed yet: whose store it is, is asked after each reset.
 #[derive(Debug, Default)]
 pub(super) struct Unverified {
-    /// The reset, and what came after it.
-    pub(super) events: Vec<ClusterEvent>,
-    /// An answer is awaited.
-    pub(super) asked: bool,
-    /// Another reset came after the question.
-    pub(super) ask_again: bool,
-    /// The time at which the placements are watched anew, after an answer that did not help.
+    /// The time at which the placements are watched anew, after some that could not be believed.
     pub(super) retry_at: Option<Duration>,
     /// The cluster is remembered on disk, as far as this registration goes.
     pub(super) remembered: bool,
@@ -220,7 +214,6 @@ impl Node {
             NodeInput::Registration(registration) => self.on_registration(registration),
             NodeInput::StatesRead(states) => self.on_states_read(now, memory, states),
             NodeInput::Placements(event) => self.on_placements(now, memory, event),
-            NodeInput::ClusterVerified(answer) => self.on_cluster_verified(now, memory, answer),
             NodeInput::LastKnownRead(found) => self.on_last_known(now, found),
             NodeInput::Runner(event) => self.on_runner_event(now, wall, memory, event),
             NodeInput::Observed(seen) => self.on_observed(now, wall, memory, seen),
@@ -366,9 +359,8 @@ impl Node {
         debug_assert!(self.basis != Basis::Store || self.store_grace.is_none());
         // A session is either being read in, or begun.
         debug_assert!(self.joining.is_none() || self.presence.is_none());
-        // What is not believed yet belongs to a session, and is on its way to be believed.
-        debug_assert!(self.unverified.events.is_empty() || self.presence.is_some());
-        debug_assert!(self.unverified.events.is_empty() || self.unverified.asked);
+        // What could not be believed is read anew for as long as the session lasts.
+        debug_assert!(self.unverified.retry_at.is_none() || self.presence.is_some());
         // One chain a unit: what is on its way is not refused at the same time.
         debug_assert!(self.refused.keys().all(|unit| !self.running.contains_key(unit)));
     }

@@ -10,10 +10,13 @@ use muster_common::snapshot::{Change, ClusterEvent, Snapshot};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::UnitName;
 
-use super::io::{ClusterAnswer, NodeEffect, NodeFact};
+use super::io::{NodeEffect, NodeFact};
 use super::model::{Basis, Node, PASS_RETRY, SAVE_DELAY};
 use crate::machine::memory::NodeMemory;
 use crate::machine::registration::Registration;
+
+/// The key of the cluster's identity, below the prefix.
+const IDENTITY: &str = "cluster";
 
 impl Node {
     pub(super) fn on_registration(&mut self, registration: Registration) {
@@ -65,7 +68,6 @@ impl Node {
         self.joining = None;
         self.rejoin_at = None;
         self.unverified.remembered = false;
-        self.unverified.events.clear();
         self.unverified.retry_at = None;
         self.effects.push(NodeEffect::StopWatching);
     }
@@ -110,65 +112,43 @@ impl Node {
             return;
         }
         // A store that lost its data, or that is another one by now, places nothing here: whoever believed that would stop
-        // everything. So everything that is sent as a whole waits until it is known whose it is.
-        if matches!(event, ClusterEvent::Reset(_)) && !is_planted("empty-listing-believed") {
-            self.unverified.events.clear();
-            self.unverified.events.push(event);
-            self.verify_cluster();
-        } else if self.unverified.events.is_empty() {
-            self.believe_placements(now, memory, event);
-        } else {
-            self.unverified.events.push(event);
+        // everything. So everything that is sent as a whole says whose it is.
+        match event {
+            ClusterEvent::Reset(snapshot) if !is_planted("empty-listing-believed") => {
+                self.on_listing(now, memory, snapshot);
+            }
+            // What comes after a listing that is not believed is of the same store.
+            event if self.unverified.retry_at.is_none() => {
+                self.believe_placements(now, memory, event);
+            }
+            _ => {}
         }
     }
 
-    /// Asks whose store it is, once more if it was asked before what came last.
-    fn verify_cluster(&mut self) {
+    /// Believes a listing if the store that gave it holds the cluster that this machine is registered in. To ask afterwards whose
+    /// store it is would be too late: another one may answer by then.
+    fn on_listing(&mut self, now: Duration, memory: &NodeMemory<'_>, snapshot: Box<Snapshot>) {
         self.unverified.retry_at = None;
-        if self.unverified.asked {
-            self.unverified.ask_again = true;
+        if snapshot.unreadable.contains_key(IDENTITY) {
+            let problem = "the record of the cluster's identity cannot be read".to_owned();
+            self.report_fact(NodeFact::PlacementsUnknown(problem));
+            self.watch_again_at(now + PASS_RETRY);
+        } else if snapshot.cluster == memory.cluster {
+            self.effects.push(NodeEffect::TrustStore(true));
+            self.believe_placements(now, memory, ClusterEvent::Reset(snapshot));
         } else {
-            self.unverified.asked = true;
-            self.effects.push(NodeEffect::VerifyCluster);
-        }
-    }
-
-    pub(super) fn on_cluster_verified(
-        &mut self,
-        now: Duration,
-        memory: &NodeMemory<'_>,
-        answer: ClusterAnswer,
-    ) {
-        self.unverified.asked = false;
-        let ask_again = std::mem::take(&mut self.unverified.ask_again);
-        if self.unverified.events.is_empty() {
-            return;
-        }
-        if ask_again {
-            self.verify_cluster();
-            return;
-        }
-        match answer {
-            ClusterAnswer::Same => {
-                for event in std::mem::take(&mut self.unverified.events) {
-                    self.believe_placements(now, memory, event);
-                }
-            }
-            ClusterAnswer::Other => {
-                reached("foreign-placements");
-                // Whoever keeps the lease finds out what has become of it, and of the store.
-                self.basis = Basis::Unknown;
-                self.report_fact(NodeFact::ForeignPlacements);
-                self.effects.push(NodeEffect::SuspectLease);
-                self.watch_again_at(now + PASS_RETRY);
-            }
-            ClusterAnswer::Unknown => self.watch_again_at(now + PASS_RETRY),
+            reached("foreign-placements");
+            // Whoever keeps the lease finds out what has become of it, and of the store.
+            self.basis = Basis::Unknown;
+            self.effects.push(NodeEffect::TrustStore(false));
+            self.report_fact(NodeFact::ForeignPlacements);
+            self.effects.push(NodeEffect::SuspectLease);
+            self.watch_again_at(now + PASS_RETRY);
         }
     }
 
     /// What was sent is dropped for good: a later answer is of a later store.
     fn watch_again_at(&mut self, at: Duration) {
-        self.unverified.events.clear();
         self.unverified.retry_at = Some(at);
         self.effects.push(NodeEffect::StopWatching);
     }
