@@ -17,6 +17,7 @@
 //! | `engine absent\|up\|lost TEXT` | how the container engine is |
 //! | `metadata [k=v]…` | what the machine is configured with |
 //! | `leave`, `stay` | the machine goes down, or does not after all |
+//! | `reported LEASE` / `reported nothing` | everything on the machine has been reported under this lease, or not yet |
 //! | `suspect` | a write under the lease was refused |
 //! | `revoke` | the store ends the lease of the machine's record |
 //! | `foreign ADDRESS` | another machine registers under our id, and keeps its lease alive |
@@ -46,7 +47,7 @@ use muster_common::machine::{ContainerEngine, Machine};
 use muster_engine::machine::cluster::{RememberedCluster, StoredCluster};
 use muster_engine::machine::registration::{
     FoundRecord, Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
-    Registration,
+    Registration, UnitsReported,
 };
 use scripts::{Player, fails_without, parse_duration, play_directory, show_duration};
 
@@ -67,6 +68,7 @@ fn a_rule_of_registration_that_is_left_out_is_noticed() {
         "outage-note-kept",
         "record-not-verified",
         "silent-lease-relied-on",
+        "unreported-host-leaves",
         "untrue-record-kept",
     ] {
         fails_without(planted, registering);
@@ -420,6 +422,13 @@ impl Player for World {
             }
             "leave" => self.feed(RegistrarInput::Leaving(true)),
             "stay" => self.feed(RegistrarInput::Leaving(false)),
+            "reported" => {
+                let reported = match *arguments.first().unwrap() {
+                    "nothing" => UnitsReported::NotYet,
+                    lease => UnitsReported::Under(LeaseId(lease.parse().unwrap())),
+                };
+                self.feed(RegistrarInput::UnitsReported(reported));
+            }
             "suspect" => self.feed(RegistrarInput::LeaseSuspect),
             "revoke" => {
                 let lease = self.store.record.as_ref().map(|record| record.lease);

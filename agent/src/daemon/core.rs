@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use muster_common::machine::{ContainerEngine, Machine, MachineId, RunnerKind};
 use muster_engine::machine::boot::BootMark;
+use muster_engine::machine::registration::UnitsReported;
 use muster_store::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -256,6 +257,10 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     }
     let leaving = watch::Sender::new(false);
     registrar = registrar.with_leaving(leaving.subscribe());
+    let reported = watch::Sender::new(UnitsReported::NotYet);
+    if settings.agent {
+        registrar = registrar.with_units_reported(reported.subscribe());
+    }
     let converge = settings.agent.then(|| {
         health.set_sight(Arc::new(MachineSight {
             runner: Arc::clone(&runner),
@@ -272,6 +277,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
             ledger,
             registration: registrar.watch_registration(),
             leaving: leaving.subscribe(),
+            reported,
             lease_suspect: registrar.lease_suspect(),
             disk: Arc::clone(&disk),
             wall,

@@ -17,7 +17,7 @@ use muster_engine::machine::cluster::{RememberedCluster, StoredCluster};
 pub use muster_engine::machine::registration::Registration;
 use muster_engine::machine::registration::{
     FoundRecord, LeaseProblem, Registrar, RegistrarAnswer, RegistrarEffect, RegistrarInput,
-    RegistrarRequest, SILENCE_GRACE,
+    RegistrarRequest, SILENCE_GRACE, UnitsReported,
 };
 use muster_runtime::Instant;
 use muster_store::{Registry, RegistryError, StoreError};
@@ -39,6 +39,7 @@ pub struct RegistrationLoop {
     container_engine: watch::Receiver<ContainerEngine>,
     metadata: watch::Receiver<BTreeMap<String, String>>,
     leaving: watch::Receiver<bool>,
+    reported: watch::Receiver<UnitsReported>,
     memory: LeaseMemory,
     outage: OutageNote,
     store: RegistrarStore,
@@ -83,6 +84,7 @@ impl RegistrationLoop {
         Self {
             metadata: watch::channel(machine.metadata.clone()).1,
             leaving: watch::channel(false).1,
+            reported: watch::channel(UnitsReported::NoUnits).1,
             ttl,
             silence_grace: SILENCE_GRACE,
             container_engine: watch::channel(ContainerEngine::Absent).1,
@@ -114,6 +116,12 @@ impl RegistrationLoop {
     #[must_use]
     pub fn with_leaving(self, leaving: watch::Receiver<bool>) -> Self {
         Self { leaving, ..self }
+    }
+
+    /// The same for a machine with units, which says how much of them has been reported.
+    #[must_use]
+    pub fn with_units_reported(self, reported: watch::Receiver<UnitsReported>) -> Self {
+        Self { reported, ..self }
     }
 
     /// The same with another time that a container engine may be silent before it counts as gone.
@@ -167,6 +175,8 @@ impl RegistrationLoop {
         let mut registrar =
             Registrar::new(self.machine.clone(), self.ttl, self.memory.load_lease())
                 .with_silence_grace(self.silence_grace);
+        // What is known at the beginning is told like everything that changes.
+        self.reported.mark_changed();
         let engine = self.container_engine.borrow_and_update().clone();
         let mut input = RegistrarInput::ContainerEngine(engine);
         loop {
@@ -197,6 +207,9 @@ impl RegistrationLoop {
             }
             Ok(()) = self.metadata.changed() => {
                 RegistrarInput::Metadata(self.metadata.borrow_and_update().clone())
+            }
+            Ok(()) = self.reported.changed() => {
+                RegistrarInput::UnitsReported(*self.reported.borrow_and_update())
             }
             Ok(()) = self.leaving.changed() => {
                 RegistrarInput::Leaving(*self.leaving.borrow_and_update())

@@ -31,7 +31,7 @@ use other_boot::OtherBoot;
 
 pub use messages::{
     FoundRecord, LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarInput, RegistrarRequest,
-    Registration,
+    Registration, UnitsReported,
 };
 
 /// Pause between attempts while the store does not answer.
@@ -78,6 +78,7 @@ pub struct Registrar {
     metadata: BTreeMap<String, String>,
     /// The machine goes down.
     leaving: bool,
+    reported: UnitsReported,
     /// As the record was last written.
     written: Option<RecordFacts>,
     /// The last lease known to be ours, alive or not.
@@ -159,6 +160,7 @@ impl Registrar {
             metadata: machine.metadata.clone(),
             machine,
             leaving: false,
+            reported: UnitsReported::NoUnits,
             lease_ttl: lease_for(ttl),
             silence_grace: SILENCE_GRACE,
             engine: ContainerEngine::Absent,
@@ -197,6 +199,7 @@ impl Registrar {
             }
             RegistrarInput::Metadata(metadata) => self.metadata = metadata,
             RegistrarInput::Leaving(leaving) => self.leaving = leaving,
+            RegistrarInput::UnitsReported(reported) => self.reported = reported,
             RegistrarInput::LeaseSuspect => {
                 self.lease_suspect = !is_planted("lease-suspicion-ignored");
             }
@@ -455,8 +458,20 @@ impl Registrar {
                 (self.silence_ends().is_some_and(|ends| now < ends), Some(problem.clone()))
             }
         };
-        let (metadata, leaving) = (self.metadata.clone(), self.leaving);
+        let (metadata, leaving) = (self.metadata.clone(), self.leaving && self.is_reported());
         RecordFacts { runs_containers, containers_lost, leaving, metadata }
+    }
+
+    /// True once the cluster knows what runs here. A machine that goes down is taken at its word: what it does not report has ended,
+    /// and is started elsewhere. Until everything has been reported under the present lease that would be what still runs; whoever
+    /// never comes to say that it goes is waited for until its lease ends.
+    fn is_reported(&self) -> bool {
+        let reported = match self.reported {
+            UnitsReported::NoUnits => true,
+            UnitsReported::NotYet => false,
+            UnitsReported::Under(lease) => self.lease == Some(lease),
+        };
+        reported || is_planted("unreported-host-leaves")
     }
 
     /// When a container engine that is silent counts as gone.

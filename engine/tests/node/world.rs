@@ -423,7 +423,7 @@ impl World {
             NodeFact::PlacementUnreadable(unit) => format!("unreadable: {unit}"),
             NodeFact::UnitRefused { unit, .. } => format!("refuse {unit}"),
             NodeFact::RunnerLost(problem) => format!("runner lost: {problem}"),
-            NodeFact::Reported(reported) => format!("everything reported: {reported}"),
+            NodeFact::Reported(lease) => format!("everything reported: {}", lease.is_some()),
         };
         self.said.push(said);
     }

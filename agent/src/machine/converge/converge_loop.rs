@@ -9,7 +9,7 @@ use muster_common::snapshot::ClusterEvent;
 use muster_common::unit::UnitName;
 use muster_engine::machine::memory::NodeMemory;
 use muster_engine::machine::node::{ChainEnd, Node, NodeEffect, NodeInput};
-use muster_engine::machine::registration::Registration;
+use muster_engine::machine::registration::{Registration, UnitsReported};
 use muster_engine::machine::report::PUBLISH_RETRY;
 use muster_runtime::{Instant, timeout};
 use muster_store::{ClusterWatch, Registry};
@@ -44,6 +44,8 @@ pub struct ConvergeConfig {
     pub registration: watch::Receiver<Registration>,
     /// True while the machine is about to go down.
     pub leaving: watch::Receiver<bool>,
+    /// Where it is said how much of what runs here has been reported.
+    pub reported: watch::Sender<UnitsReported>,
     /// To be notified when the store refuses a write under the lease.
     pub lease_suspect: Arc<Notify>,
     /// The disk that the placements and the ledger lie on.
@@ -67,6 +69,7 @@ pub struct Converge {
     pub(super) executor: ChainExecutor,
     registration: watch::Receiver<Registration>,
     leaving: watch::Receiver<bool>,
+    pub(super) reported: watch::Sender<UnitsReported>,
     pub(super) lease_suspect: Arc<Notify>,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) placements: PathBuf,
@@ -114,6 +117,7 @@ impl Converge {
             executor,
             registration: config.registration,
             leaving: config.leaving,
+            reported: config.reported,
             lease_suspect: config.lease_suspect,
             disk: config.disk,
             placements: config.placements,

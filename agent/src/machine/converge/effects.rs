@@ -14,6 +14,7 @@ use muster_engine::machine::node::{
     ChainBatch, ChainEnd, ChainStart, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
     SettledJob,
 };
+use muster_engine::machine::registration::UnitsReported;
 use muster_store::{RegistryError, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -132,7 +133,11 @@ impl Converge {
                 tracing::warn!(problem, "the runner cannot be reached");
                 health.set_failed(|s| &mut s.runner, problem);
             }
-            NodeFact::Reported(reported) => health.update(|s| s.reported = reported),
+            NodeFact::Reported(under) => {
+                health.update(|s| s.reported = under.is_some());
+                let reported = under.map_or(UnitsReported::NotYet, UnitsReported::Under);
+                self.reported.send_replace(reported);
+            }
             NodeFact::OwnedUnits(units) => health.update(|s| s.units = units),
         }
     }

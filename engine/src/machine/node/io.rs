@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::decision::StateUpdate;
-use muster_common::lease::Presence;
+use muster_common::lease::{LeaseId, Presence};
 use muster_common::snapshot::ClusterEvent;
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
@@ -193,8 +193,8 @@ pub enum NodeFact {
     RunnerFound,
     /// The runner cannot be reached, for this reason.
     RunnerLost(String),
-    /// Everything placed here has been reported under the present lease, or has not.
-    Reported(bool),
+    /// Everything placed here has been reported under this lease, the present one; `None`: not yet.
+    Reported(Option<LeaseId>),
     /// So many units are ours.
     OwnedUnits(usize),
 }

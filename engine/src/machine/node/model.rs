@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use muster_common::lease::Presence;
+use muster_common::lease::{LeaseId, Presence};
 use muster_common::machine::MachineId;
 use muster_common::probe::is_planted;
 use muster_common::snapshot::Placement;
@@ -125,7 +125,7 @@ pub struct Node {
     pub(super) running: BTreeMap<UnitName, RunningChain>,
     pub(super) refused: BTreeMap<UnitName, RefusedUnit>,
     pub(super) report: StateReport,
-    pub(super) reported: bool,
+    pub(super) reported: Option<LeaseId>,
     pub(super) owned_count: usize,
     pub(super) outlook: Outlook,
     /// Units of which nothing is said any more, so that others may have them.
@@ -165,7 +165,7 @@ impl Node {
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
             report: StateReport::default(),
-            reported: false,
+            reported: None,
             owned_count: 0,
             outlook: Outlook::Stays,
             released: BTreeSet::new(),
@@ -342,9 +342,11 @@ impl Node {
     fn note_reported(&mut self) {
         let known = self.basis == Basis::Store && self.presence.is_some();
         if known && !self.pass.due && self.is_idle() {
-            self.report.note_complete(self.desired.keys());
+            let here = self.desired.keys().filter(|unit| !self.released.contains(*unit));
+            self.report.note_complete(here);
         }
-        let reported = known && self.report.is_complete();
+        let under = self.presence.as_ref().map(|presence| presence.lease.id);
+        let reported = under.filter(|_| known && self.report.is_complete());
         if self.reported != reported {
             self.reported = reported;
             self.report_fact(NodeFact::Reported(reported));

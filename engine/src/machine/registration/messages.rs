@@ -26,6 +26,17 @@ pub enum Registration {
     Registered(Presence),
 }
 
+/// How much of what runs on the machine its cluster has been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitsReported {
+    /// The machine runs no units.
+    NoUnits,
+    /// Not everything.
+    NotYet,
+    /// Everything, under this lease.
+    Under(LeaseId),
+}
+
 /// Why a machine has no lease it can rely on. Its text is for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseProblem {
@@ -154,6 +165,8 @@ pub enum RegistrarInput {
     Metadata(BTreeMap<String, String>),
     /// The machine goes down, or does not after all.
     Leaving(bool),
+    /// How much of what runs on it has been reported.
+    UnitsReported(UnitsReported),
     /// A write under the lease was refused: it may be gone.
     LeaseSuspect,
 }
