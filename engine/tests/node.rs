@@ -75,6 +75,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "hosts-own-unit-stopped",
         "job-begun-again",
         "late-answer-counts",
+        "later-job-start-counts-as-this",
         "lost-job-start-repeated",
         "lost-watch-empties-placements",
         "old-placements-started",

@@ -7,11 +7,14 @@
 //! | noted | the daemon remembers | it runs | becomes |
 //! | --- | --- | --- | --- |
 //! | nothing, or an earlier start | | | a unit like any other |
-//! | this start | that it was carried out | | a unit like any other: nothing is done |
-//! | this start | nothing, or less, or that its answer was lost | yes | carried out: it is adopted as it runs |
-//! | this start, ended well | nothing, or less | no | carried out |
-//! | this start, ended badly | nothing, or less | no | given up on, for what was wrong |
-//! | this start, no end | nothing, or less, or that its answer was lost | no | given up on: nobody knows how it ended, or whether it comes yet |
+//! | this start, or a later one | that this one was carried out | | a unit like any other: nothing is done |
+//! | this start, or a later one | anything else | yes | carried out: it is adopted as it runs |
+//! | the same, ended well | anything else | no | carried out |
+//! | the same, ended badly | anything else | no | given up on, for what was wrong |
+//! | the same, no end | anything else | no | given up on: nobody knows how it ended, or whether it comes yet |
+//!
+//! A later start than the one that is asked for was begun where a backup of the store was put back: whoever made it may want the
+//! job as it was then, and has not asked for it to run.
 
 use muster_common::probe::is_planted;
 use muster_common::state::{ActiveState, DesiredState, sub};
@@ -67,7 +70,12 @@ pub fn verdict_on(
         return JobVerdict::Unrestricted;
     };
     let is_settled = |owned: &Owned| {
-        !owned.starting && owned.desired == DesiredState::Launched && owned.generation >= generation
+        let is_this = if is_planted("later-job-start-counts-as-this") {
+            owned.generation >= generation
+        } else {
+            owned.generation == generation
+        };
+        !owned.starting && owned.desired == DesiredState::Launched && is_this
     };
     if owned.is_some_and(is_settled) {
         return JobVerdict::Unrestricted;
@@ -165,6 +173,20 @@ mod tests {
         assert_eq!(
             verdict_on(Some(&begun), 2, Some(&settled), &seen("inactive")),
             JobVerdict::Unrestricted
+        );
+    }
+
+    #[test]
+    fn one_that_was_begun_for_a_later_start_is_not_begun_for_an_earlier_one() {
+        let later = run(3, Some(JobEnd::Succeeded));
+        let settled = owned(3, DesiredState::Launched);
+        let judged = |active| verdict_on(Some(&later), 2, Some(&settled), &seen(active));
+        assert_eq!(judged("inactive"), JobVerdict::CarriedOut);
+        assert_eq!(judged("activating"), JobVerdict::CarriedOut);
+        let lost = run(3, None);
+        assert_eq!(
+            verdict_on(Some(&lost), 2, Some(&settled), &seen("inactive")),
+            JobVerdict::GivenUp(END_UNKNOWN.to_owned())
         );
     }
 
