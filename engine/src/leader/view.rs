@@ -13,14 +13,9 @@ use muster_common::probe::{is_planted, reached};
 use muster_common::snapshot::{Change, ClusterEvent, Leader, Snapshot};
 
 use super::deadlines::DrainDeadlines;
-use super::freeze::{Freeze, LeaseProbe, is_silent};
+use super::freeze::{Freeze, LeaseProbe, PROBED_AT_ONCE, is_silent};
 use super::messages::TermNotice;
 use crate::schedule::{Plan, Scheduler};
-
-/// Most machines whose leases are asked about at a time: two rounds of questions to the store, of which 32 are under way at once,
-/// however many machines are well. Of up to that many all are asked. Of more, these are chosen evenly, and others with each probe:
-/// when half of the machines are silent, fewer than a quarter of 64 are found so once in a hundred thousand times.
-const PROBED_AT_ONCE: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(super) struct LeaderView {
@@ -195,7 +190,7 @@ impl LeaderView {
         let machines: BTreeSet<MachineId> = snapshot.machines.keys().cloned().collect();
         self.registered.retain(|machine, _| machines.contains(machine));
         for (machine, record) in &snapshot.machines {
-            self.follow_registration(machine, Some(record));
+            self.follow_registration(machine, Some(record), false);
         }
         if self.cluster.is_none() {
             self.members.clone_from(&snapshot.members);
@@ -278,7 +273,7 @@ impl LeaderView {
         }
         match change {
             Change::Machine(machine, record) => {
-                self.follow_registration(machine, record.as_ref());
+                self.follow_registration(machine, record.as_ref(), true);
                 match (record, self.freeze.live_machines().contains(machine)) {
                     (Some(_), false) => self.on_machine_returned(machine.clone()),
                     (None, true) => self.on_machine_gone(now, machine.clone(), true, notices),
@@ -295,16 +290,26 @@ impl LeaderView {
         }
     }
 
-    /// Follows how a machine is registered. One that has taken its leave is back when it is registered from another boot, or says no
-    /// more that it goes: its registration of before may never have been seen going, for the new one took its place.
-    fn follow_registration(&mut self, machine: &MachineId, record: Option<&Machine>) {
+    /// Follows how a machine is registered, as it was found or has just been written. One that has taken its leave is back when it is
+    /// registered from another boot, or says no more that it goes: its registration of before may never have been seen going, for the
+    /// new one took its place. After a soft-reboot it is of the same boot, and the daemon that went may not have come to say so; but
+    /// whoever goes writes nothing that does not say it.
+    fn follow_registration(
+        &mut self,
+        machine: &MachineId,
+        record: Option<&Machine>,
+        is_written: bool,
+    ) {
         let Some(record) = record else {
             self.registered.remove(machine);
             return;
         };
         let now = (record.boot.clone(), record.leaving);
         let before = self.registered.insert(machine.clone(), now);
-        if before.is_some_and(|(boot, left)| boot != record.boot || left && !record.leaving) {
+        let is_written = is_written && !is_planted("return-in-one-boot-overlooked");
+        if is_written && !record.leaving
+            || before.is_some_and(|(boot, left)| boot != record.boot || left && !record.leaving)
+        {
             self.leaving.remove(machine);
         }
     }

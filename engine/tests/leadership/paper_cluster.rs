@@ -81,6 +81,12 @@ impl PaperCluster {
         self.change(Change::Machine(machine.id.clone(), Some(machine)));
     }
 
+    /// Writes the record of a machine again, as it was.
+    pub(crate) fn rewrite(&mut self, id: &str) {
+        let machine = self.snapshot.machines.get(&id.parse().unwrap()).unwrap().clone();
+        self.change(Change::Machine(machine.id.clone(), Some(machine)));
+    }
+
     pub(crate) fn launch(&mut self, name: &str) {
         let file: UnitFile = "[Service]\nExecStart=/bin/true\n".parse().unwrap();
         let (name, hash): (UnitName, _) = (name.parse().unwrap(), file.hash());

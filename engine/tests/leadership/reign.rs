@@ -3,6 +3,7 @@
 //! | command | does |
 //! | --- | --- |
 //! | `machine ID…` | registers machines, or registers them anew |
+//! | `rewrite ID…` | their records are written again as they are |
 //! | `lose ID…` | their leases end |
 //! | `leave ID…` | they take their leave: the record of the members is without them |
 //! | `launch UNIT…`, `destroy UNIT…` | what a user wants |
@@ -240,6 +241,7 @@ impl Reign {
             let machine = argument.parse::<MachineId>();
             match verb {
                 "machine" => self.store.register(argument),
+                "rewrite" => self.store.rewrite(argument),
                 "lose" => self.store.change(Change::Machine(machine.unwrap(), None)),
                 "leave" => {
                     let mut members = self.store.snapshot.members.clone();
