@@ -40,6 +40,7 @@ fn a_rule_of_a_leader_that_is_left_out_is_noticed() {
         "drain-time-never-over",
         "failed-plan-not-made-again",
         "fence-kept-in-doubt",
+        "found-members-taken-for-leave",
         "late-members-taken-for-leave",
         "lease-lost-while-leading",
         "lost-lead-unnoticed",

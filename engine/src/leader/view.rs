@@ -204,7 +204,7 @@ impl LeaderView {
             self.leaving.extend(resigned.cloned());
             self.freeze.take_over(machines, &known_machines(snapshot), predecessor.as_ref(), now);
         } else {
-            self.follow_members(&snapshot.members);
+            self.follow_members(&snapshot.members, false);
             let live = self.freeze.live_machines();
             let gone: Vec<_> = live.difference(&machines).cloned().collect();
             let returned: Vec<_> = machines.difference(live).cloned().collect();
@@ -280,7 +280,7 @@ impl LeaderView {
                     _ => {}
                 }
             }
-            Change::Members(members) => self.follow_members(members),
+            Change::Members(members) => self.follow_members(members, true),
             Change::Cordon(machine, cordon) => self.deadlines.set(machine, cordon.as_ref(), now),
             _ => {}
         }
@@ -348,9 +348,11 @@ impl LeaderView {
         }
     }
 
-    /// Follows the record of the members. We take none out of it that is here: one that is here and out of it has taken
-    /// its leave. A write of our own that was in doubt is none: whoever was gone when it was sent may be back since.
-    fn follow_members(&mut self, members: &BTreeSet<MachineId>) {
+    /// Follows the record of the members, as it has just been written or was found. We take none out of it that is here: one that is
+    /// here and out of it has taken its leave. A write of our own that was in doubt is none: whoever was gone when it was sent may be
+    /// back since. Nor is a record that was found, which may be of a backup that was put back: whoever has taken its leave says so.
+    fn follow_members(&mut self, members: &BTreeSet<MachineId>, is_written: bool) {
+        let is_found = !is_written && !is_planted("found-members-taken-for-leave");
         let is_ours =
             self.doubtful_members.contains(members) && !is_planted("late-members-taken-for-leave");
         let goes =
@@ -359,7 +361,7 @@ impl LeaderView {
         let left = self
             .members
             .difference(members)
-            .filter(|machine| here.contains(*machine) && (!is_ours || goes(machine)));
+            .filter(|machine| here.contains(*machine) && (!(is_ours || is_found) || goes(machine)));
         self.leaving.extend(left.cloned());
         if is_ours {
             self.doubtful_members.clear();
