@@ -47,6 +47,7 @@ fn parse(line: &str) -> Machine {
                     desired: state.parse().unwrap(),
                     enabled: rest.contains(&"enabled"),
                     starting: rest.contains(&"starting"),
+                    stopping: rest.contains(&"stopping"),
                 };
                 case.owned.insert(name(), owned);
             }

@@ -35,13 +35,15 @@ fn wanted() -> impl Strategy<Value = Desired> {
 }
 
 fn remembered() -> impl Strategy<Value = Owned> {
-    (files(), 0..4_u64, desired_states(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
-        |(file, generation, desired, enabled, starting)| Owned {
+    let cut_off = || prop::bool::weighted(0.2);
+    (files(), 0..4_u64, desired_states(), any::<bool>(), cut_off(), cut_off()).prop_map(
+        |(file, generation, desired, enabled, starting, stopping)| Owned {
             file,
             generation,
             desired,
             enabled,
             starting,
+            stopping,
         },
     )
 }
@@ -167,7 +169,7 @@ proptest! {
         for (unit, step) in each(&steps_of(&machine)) {
             let (Some(wanted), Some(owned)) = (machine.desired.get(unit), machine.owned.get(unit)) else { continue };
             let settled = (wanted.generation, wanted.desired, wanted.file) == (owned.generation, owned.desired, owned.file);
-            let settled = settled && wanted.desired != DesiredState::Inactive && !owned.starting;
+            let settled = settled && wanted.desired != DesiredState::Inactive && !owned.starting && !owned.stopping;
             prop_assert!(!(settled && matches!(step, Step::Start { .. } | Step::Restart { .. } | Step::Stop)), "{unit}: {step:?}");
         }
     }

@@ -66,6 +66,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "changed-wish-forgotten",
         "cluster-not-remembered",
         "disk-after-the-store",
+        "cut-off-stop-forgotten",
         "disk-undoes-what-runs",
         "dropped-chain-forgotten",
         "empty-listing-believed",

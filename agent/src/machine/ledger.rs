@@ -54,6 +54,9 @@ struct OwnedRecord {
     enabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// A stop was begun, and is not known to have ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stopping: bool,
     /// The boot it holds for. Daemons before this one did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<BootMark>,
@@ -140,6 +143,16 @@ impl Ledger {
         }
     }
 
+    /// A stop is about to begin. Should it be cut off, the unit is not taken for one that has ended by itself when it is wanted again.
+    pub fn record_stopping(&mut self, unit: &UnitName) -> io::Result<()> {
+        let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
+        if entry.owned.stopping {
+            return Ok(());
+        }
+        entry.owned.stopping = true;
+        self.save_entry(unit, entry)
+    }
+
     /// Something does not go as asked, and is tried again. In hand only.
     pub fn note_problem(&mut self, unit: &UnitName, problem: &str) {
         if let Some(entry) = self.entries.get_mut(unit) {
@@ -159,6 +172,7 @@ impl Ledger {
         entry.owned.generation = generation;
         entry.owned.desired = desired;
         entry.problem = problem;
+        entry.owned.stopping = false;
         entry.begun = false;
         entry.unsure = false;
         self.save_entry(unit, entry)
@@ -190,6 +204,7 @@ impl Ledger {
             generation: entry.owned.generation,
             desired: entry.owned.desired,
             enabled: entry.owned.enabled,
+            stopping: entry.owned.stopping,
             problem: entry.problem.clone(),
             boot: self.boot.clone(),
         };
@@ -225,8 +240,8 @@ impl OwnedUnits for Mutex<Ledger> {
 }
 
 fn restore_entry(record: OwnedRecord) -> OwnedUnit {
-    let OwnedRecord { file, generation, desired, enabled, problem, .. } = record;
-    let owned = Owned { file, generation, desired, enabled, starting: false };
+    let OwnedRecord { file, generation, desired, enabled, stopping, problem, .. } = record;
+    let owned = Owned { file, generation, desired, enabled, starting: false, stopping };
     OwnedUnit { owned, problem, ..OwnedUnit::new(file) }
 }
 

@@ -16,6 +16,8 @@
 //! | loaded | other file | else | Write, Load, Settle |
 //! | launched | other file | else | Write, then as below |
 //! | launched | this generation | anything | none: it runs, or it ended by itself |
+//! | launched | this generation, and a stop that was cut off | runs | Restart, Settle |
+//! | launched | this generation, and a stop that was cut off | else | Start, Settle |
 //! | launched | older generation, launched | runs | Restart, Settle |
 //! | launched | older generation | else | Start, Settle |
 //! | loaded | launched | up | Stop, `AwaitEmpty`, Settle |
@@ -66,6 +68,9 @@ pub struct Owned {
     /// A start was asked of the runner and nobody knows how it ended. It may be in systemd's queue, where the unit is still
     /// `inactive`, and come to its turn later.
     pub starting: bool,
+    /// A stop was begun and nobody knows how it ended: the daemon ended, or its line to the runner did. Whatever the unit does, it has
+    /// not ended by itself.
+    pub stopping: bool,
 }
 
 /// One unit as decisions see it, in its runner's words.
@@ -290,7 +295,8 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     };
 
     let changed = owned.file != file;
-    let settled = (owned.generation, owned.desired) == (generation, desired);
+    let cut_off = owned.stopping && !is_planted("cut-off-stop-forgotten");
+    let settled = (owned.generation, owned.desired) == (generation, desired) && !cut_off;
     let mut steps = Vec::new();
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
     let up = seen.is_up() && owned.desired == DesiredState::Launched;

@@ -75,7 +75,8 @@ pub fn verdict_on(
         } else {
             owned.generation == generation
         };
-        !owned.starting && owned.desired == DesiredState::Launched && is_this
+        let is_cut_off = owned.starting || owned.stopping;
+        !is_cut_off && owned.desired == DesiredState::Launched && is_this
     };
     if owned.is_some_and(is_settled) {
         return JobVerdict::Unrestricted;
@@ -126,7 +127,7 @@ mod tests {
 
     fn owned(generation: u64, desired: DesiredState) -> Owned {
         let file = FileHash::of_text("");
-        Owned { file, generation, desired, enabled: false, starting: false }
+        Owned { file, generation, desired, enabled: false, starting: false, stopping: false }
     }
 
     fn seen(active: &str) -> Observed {

@@ -46,7 +46,8 @@ impl OwnedUnit {
     /// A unit of which nothing has been carried out yet.
     pub fn new(file: FileHash) -> Self {
         let (generation, desired) = (0, DesiredState::Inactive);
-        let owned = Owned { file, generation, desired, enabled: false, starting: false };
+        let owned =
+            Owned { file, generation, desired, enabled: false, starting: false, stopping: false };
         Self { owned, problem: None, begun: false, unsure: false }
     }
 

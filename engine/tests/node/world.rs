@@ -449,6 +449,9 @@ impl World {
             if let Some(owned) = self.owned.get_mut(&chain.unit).filter(|_| starts) {
                 owned.begun = true;
             }
+            if let Some(owned) = self.owned.get_mut(&chain.unit) {
+                owned.owned.stopping |= rest.contains(&Step::Stop);
+            }
             if let Some(run) = begun_run(&rest).filter(|_| chain.job) {
                 self.said.push(format!("note that {} begins", chain.unit));
                 self.jobs.insert(chain.unit.clone(), run);
@@ -472,6 +475,7 @@ impl World {
                 if let Some(owned) = self.owned.get_mut(unit) {
                     (owned.owned.generation, owned.owned.desired) = (*generation, *desired);
                     (owned.begun, owned.unsure) = (false, false);
+                    owned.owned.stopping = false;
                 }
             }
             Step::Start { .. } | Step::Restart { .. } => seen.active = ActiveState::Active,

@@ -26,6 +26,7 @@ impl Machine {
                     desired: DesiredState::Inactive,
                     enabled: false,
                     starting: false,
+                    stopping: false,
                 };
                 let owned = self.owned.get_mut(&chain.unit).unwrap_or(&mut blank);
                 match step {
@@ -43,7 +44,7 @@ impl Machine {
                     Step::Settle { generation, desired } => {
                         owned.generation = *generation;
                         owned.desired = *desired;
-                        owned.starting = false;
+                        (owned.starting, owned.stopping) = (false, false);
                     }
                     Step::Remove => {
                         seen.file = None;

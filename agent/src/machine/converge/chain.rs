@@ -248,6 +248,10 @@ impl ChainExecutor {
                 outcome
             }
             Step::Stop => {
+                // A disk that takes nothing keeps no unit from being stopped.
+                if let Err(error) = self.lock_ledger().record_stopping(unit) {
+                    tracing::error!(%unit, %error, "cannot remember that a unit is stopped");
+                }
                 self.health.update_counters(|c| c.stops += 1);
                 self.runner.stop(unit).await
             }

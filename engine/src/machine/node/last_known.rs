@@ -72,7 +72,8 @@ impl Node {
             return false;
         }
         place.is_none_or(|place| {
-            owned.file != place.file
+            owned.stopping
+                || owned.file != place.file
                 || owned.generation > place.generation
                 || (owned.generation == place.generation && owned.desired != place.desired)
         })
