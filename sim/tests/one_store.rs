@@ -1,4 +1,4 @@
-//! A listing is of one store, whatever stands at its address a moment later.
+//! What is read is of one store, whatever stands at its address a moment later; and what was removed has its revision.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,11 +13,12 @@ mod exam;
 #[path = "support/stage.rs"]
 mod stage;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_sim::etcd::{EtcdModel, EtcdRelease};
-use muster_store::{Op, Range};
-use stage::{LATENCY, Stage};
+use muster_store::{CommitOutcome, Guard, Op, Range, Store};
+use stage::{LATENCY, Loss, Stage};
 
 /// The store of some cluster: a few records, and beside them the name of the store.
 fn store_of(name: &'static str, records: usize) -> EtcdModel {
@@ -76,4 +77,36 @@ fn placements_and_the_name_of_their_store_are_of_one_store() {
 #[test]
 fn the_pages_of_a_listing_are_of_one_store() {
     exam::holds_unless("pages-of-two-stores-joined", || listings_are_whole(1500));
+}
+
+/// The outcome of a removal whose first answer is lost, while others write other records.
+fn removal_after_a_doubt() -> CommitOutcome {
+    let mut stage = Stage::new(1, 2, EtcdRelease::Current);
+    let put = |key: &str| Op::Put { key: key.to_owned(), value: "".into(), lease: None };
+    let (kept, other) = (put("/kept"), put("/other"));
+    let write = move |op: Op| {
+        move |store: Arc<dyn Store>| async move { store.commit(vec![], vec![op]).await.unwrap() }
+    };
+    let CommitOutcome::Done { revision } = stage.ask(1, write(kept.clone())).1 else {
+        panic!("it has no guards")
+    };
+    let guard = Guard::Modified { key: "/kept".to_owned(), revision };
+    let delete = Op::Delete { key: "/kept".to_owned() };
+    stage.losses.insert((0, 0, Loss::Answers));
+    let removal =
+        stage.begin(0, |store| async move { store.commit(vec![guard], vec![delete]).await });
+    stage.run_for(3 * LATENCY);
+    for _ in 0..5 {
+        stage.ask(1, write(other.clone()));
+    }
+    stage.losses.clear();
+    stage.run_for(Duration::from_secs(60));
+    removal.lock().unwrap().take().expect("it is answered").1.unwrap()
+}
+
+#[test]
+fn a_removal_whose_answer_was_lost_has_its_revision() {
+    // The empty store is at 1, and the record was written at 2.
+    let removed = CommitOutcome::Done { revision: 3 };
+    exam::holds_unless("removal-at-no-revision", || removal_after_a_doubt() == removed);
 }

@@ -18,6 +18,7 @@
 
 use std::collections::BTreeSet;
 
+use muster_common::probe::is_planted;
 use muster_runtime::sleep;
 
 use super::connection::Connection;
@@ -109,9 +110,10 @@ async fn resolve_outcome(
         let found = get(connection, op.key(), 0).await?;
         return Ok(match (op, found) {
             // Removed: by us, if all else of the commit is there as well, or by another who wanted the same.
-            (Op::Delete { .. }, None) => find_written(connection, ops)
-                .await?
-                .map(|revision| CommitOutcome::Done { revision }),
+            (Op::Delete { key }, None) => match find_written(connection, ops).await? {
+                Some(0) => Some(find_removal(connection, key, pinned, conflict).await?),
+                found => found.map(|revision| CommitOutcome::Done { revision }),
+            },
             // It is as it was, or never was: another guard failed, and a revision once passed does not come back.
             (_, found) if found.as_ref().map_or(0, |r| r.mod_revision) == pinned => refused,
             (Op::Delete { .. }, Some(found)) if found.create_revision <= pinned => refused,
@@ -131,8 +133,36 @@ async fn resolve_outcome(
     Ok(written.map(|revision| CommitOutcome::Done { revision }))
 }
 
-/// The revision at which operations were carried out together, if all records are as these leave them; 0 for removals alone, whose
-/// revision is not to be found: the store's may be of a key that concerns nobody here, and would be waited for in vain.
+/// The outcome of the removal of a record that was last written at the revision `pinned` and is gone, after a conflict with it at a
+/// revision: what became of the record next is looked for between the two, for whoever is told of a revision waits until he has seen
+/// it. The store's present one would not do: it may be of a key that concerns nobody here, and would be waited for in vain. Where
+/// the history is not there any more the revision stays unknown.
+async fn find_removal(
+    connection: &Connection,
+    key: &str,
+    pinned: u64,
+    conflict: u64,
+) -> Result<CommitOutcome, EtcdError> {
+    // It was as pinned at `before`, and was not at `after`.
+    let (mut before, mut after) = (pinned, conflict);
+    while after.saturating_sub(before) > 1 {
+        let middle = before.midpoint(after);
+        match get(connection, key, middle).await {
+            Ok(Some(found)) if found.mod_revision == pinned => before = middle,
+            Ok(_) => after = middle,
+            Err(EtcdError::Compacted) => return Ok(CommitOutcome::Done { revision: 0 }),
+            Err(error) => return Err(error),
+        }
+    }
+    let revision = if is_planted("removal-at-no-revision") { 0 } else { after };
+    Ok(match get(connection, key, after).await? {
+        None => CommitOutcome::Done { revision },
+        // Written by another before it was removed: ours never was carried out.
+        Some(_) => CommitOutcome::Conflict { revision: conflict },
+    })
+}
+
+/// The revision at which operations were carried out together, if all records are as these leave them; 0 for removals alone.
 async fn find_written(connection: &Connection, ops: &[Op]) -> Result<Option<u64>, EtcdError> {
     let mut revisions = BTreeSet::new();
     for op in ops {
