@@ -101,10 +101,9 @@ impl StateReport {
 
     /// Notes that these units are all there are, and returns whether everything there is to report of them has been taken
     /// since the session began, now or earlier.
-    pub fn note_complete<'a>(&mut self, mut units: impl Iterator<Item = &'a UnitName>) -> bool {
-        let idle = self.awaited.is_none() && self.stale.is_empty();
-        if !self.complete && idle {
-            self.complete = units.all(|unit| self.acknowledged.contains_key(unit));
+    pub fn note_complete<'a>(&mut self, units: impl Iterator<Item = &'a UnitName>) -> bool {
+        if !self.complete {
+            self.complete = self.is_caught_up(units);
         }
         self.complete
     }
@@ -112,6 +111,12 @@ impl StateReport {
     /// True once everything has been reported since the session began.
     pub fn is_complete(&self) -> bool {
         self.complete
+    }
+
+    /// True if the store has taken all there is to report, and something of each of these units.
+    pub fn is_caught_up<'a>(&self, mut units: impl Iterator<Item = &'a UnitName>) -> bool {
+        let idle = self.awaited.is_none() && self.stale.is_empty();
+        idle && units.all(|unit| self.acknowledged.contains_key(unit))
     }
 
     /// Takes what differs from what the store has; `state` says what there is of a unit. `None` when nothing does.

@@ -423,7 +423,11 @@ impl World {
             NodeFact::PlacementUnreadable(unit) => format!("unreadable: {unit}"),
             NodeFact::UnitRefused { unit, .. } => format!("refuse {unit}"),
             NodeFact::RunnerLost(problem) => format!("runner lost: {problem}"),
-            NodeFact::Reported(lease) => format!("everything reported: {}", lease.is_some()),
+            NodeFact::Reported(reported) => format!("everything reported: {reported}"),
+            NodeFact::Parting(None) => "does not go".to_owned(),
+            NodeFact::Parting(Some(lease)) => {
+                format!("may say under lease {} that it goes", lease.0)
+            }
         };
         self.said.push(said);
     }

@@ -133,8 +133,8 @@ impl Converge {
                 tracing::warn!(problem, "the runner cannot be reached");
                 health.set_failed(|s| &mut s.runner, problem);
             }
-            NodeFact::Reported(under) => {
-                health.update(|s| s.reported = under.is_some());
+            NodeFact::Reported(reported) => health.update(|s| s.reported = reported),
+            NodeFact::Parting(under) => {
                 let reported = under.map_or(UnitsReported::NotYet, UnitsReported::Under);
                 self.reported.send_replace(reported);
             }

@@ -193,8 +193,10 @@ pub enum NodeFact {
     RunnerFound,
     /// The runner cannot be reached, for this reason.
     RunnerLost(String),
-    /// Everything placed here has been reported under this lease, the present one; `None`: not yet.
-    Reported(Option<LeaseId>),
+    /// Everything placed here has been reported under the present lease, or has not.
+    Reported(bool),
+    /// Nothing begins here any more, and all that is here has been reported under this lease since; `None`: that is not so.
+    Parting(Option<LeaseId>),
     /// So many units are ours.
     OwnedUnits(usize),
 }

@@ -125,7 +125,9 @@ pub struct Node {
     pub(super) running: BTreeMap<UnitName, RunningChain>,
     pub(super) refused: BTreeMap<UnitName, RefusedUnit>,
     pub(super) report: StateReport,
-    pub(super) reported: Option<LeaseId>,
+    pub(super) reported: bool,
+    /// The lease under which the machine may say that it goes.
+    pub(super) parting: Option<LeaseId>,
     pub(super) owned_count: usize,
     pub(super) outlook: Outlook,
     /// Units of which nothing is said any more, so that others may have them.
@@ -165,7 +167,8 @@ impl Node {
             running: BTreeMap::new(),
             refused: BTreeMap::new(),
             report: StateReport::default(),
-            reported: None,
+            reported: false,
+            parting: None,
             owned_count: 0,
             outlook: Outlook::Stays,
             released: BTreeSet::new(),
@@ -199,6 +202,7 @@ impl Node {
             self.begin_pass(memory);
         }
         self.note_reported();
+        self.note_parting(memory);
         self.check_invariants();
         std::mem::take(&mut self.effects)
     }
@@ -342,14 +346,28 @@ impl Node {
     fn note_reported(&mut self) {
         let known = self.basis == Basis::Store && self.presence.is_some();
         if known && !self.pass.due && self.is_idle() {
-            let here = self.desired.keys().filter(|unit| !self.released.contains(*unit));
-            self.report.note_complete(here);
+            self.report.note_complete(self.desired.keys());
         }
-        let under = self.presence.as_ref().map(|presence| presence.lease.id);
-        let reported = under.filter(|_| known && self.report.is_complete());
+        let reported = known && self.report.is_complete();
         if self.reported != reported {
             self.reported = reported;
             self.report_fact(NodeFact::Reported(reported));
+        }
+    }
+
+    /// Says whether a machine that goes down may be taken at its word. What it does not report counts as ended from then on, and is
+    /// started elsewhere; so all that is here has to be reported first, and once nothing begins any more.
+    fn note_parting(&mut self, memory: &NodeMemory<'_>) {
+        let under = self.presence.as_ref().map(|presence| presence.lease.id);
+        let known = self.basis == Basis::Store && self.outlook != Outlook::Stays;
+        let parting = under.filter(|lease| {
+            let here = || memory.owned.keys().filter(|unit| !self.released.contains(*unit));
+            let is_reported = || self.is_idle() && self.report.is_caught_up(here());
+            known && (self.parting == Some(*lease) || is_reported())
+        });
+        if self.parting != parting {
+            self.parting = parting;
+            self.report_fact(NodeFact::Parting(parting));
         }
     }
 

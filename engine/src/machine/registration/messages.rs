@@ -26,14 +26,14 @@ pub enum Registration {
     Registered(Presence),
 }
 
-/// How much of what runs on the machine its cluster has been told.
+/// How much of what runs on the machine its cluster has been told, should it go down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitsReported {
     /// The machine runs no units.
     NoUnits,
     /// Not everything.
     NotYet,
-    /// Everything, under this lease.
+    /// Everything, under this lease, and nothing begins any more.
     Under(LeaseId),
 }
 
