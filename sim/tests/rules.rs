@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use exam::holds_unless;
+use muster_common::api::v1::{ChangeRequest, UnitChange};
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{Handover, Placement, Snapshot, Unit};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
@@ -21,6 +22,9 @@ use muster_engine::machine::arrival::{Arrival, PlacementReport};
 use muster_engine::machine::boot::BootMark;
 use muster_engine::machine::memory::LastKnown;
 use muster_engine::reboot::gate::check_gate;
+use muster_engine::request::batch::{BatchStep, ChangeBatch};
+use muster_engine::request::change::ParsedChange;
+use muster_engine::request::limits::StoreLimits;
 use musterd::machine::last_known;
 use musterd::stdx::disk::{Disk as _, HostDisk};
 
@@ -205,4 +209,32 @@ fn is_frozen_by(lost: usize) -> bool {
 #[test]
 fn half_of_a_large_cluster_has_a_margin_for_leases_that_end_late() {
     holds_unless("half-without-margin", || is_frozen_by(497) && !is_frozen_by(460));
+}
+
+/// The generation of a job that was started for the third time, and is started once more in a store at this revision.
+fn next_generation(revision: u64) -> u64 {
+    let text = "[Service]\nType=oneshot\nExecStart=/sim/run\n\n[X-Fleet]\nJob=yes\n";
+    let (name, file): (UnitName, _) = ("job.service".parse().unwrap(), FileHash::of_text(text));
+    let desired = DesiredState::Launched;
+    let job = Unit { name: name.clone(), file, desired, generation: 3, revision: 1 };
+    let mut cluster = Cluster::default();
+    let snapshot = Snapshot {
+        revision,
+        files: [(file, std::sync::Arc::new(text.parse().unwrap()))].into(),
+        units: [(name.clone(), job)].into(),
+        ..Snapshot::default()
+    };
+    cluster.reset(snapshot, Duration::ZERO);
+    let start = UnitChange { name, file: None, desired: Some(desired), restart: true };
+    let change = ChangeRequest { units: vec![start], ..ChangeRequest::default() };
+    let change = ParsedChange::parse(change).unwrap();
+    match ChangeBatch::new(change, false, StoreLimits::default()).decide_units(&mut cluster) {
+        BatchStep::Write(writes) => writes.first().unwrap().generation,
+        step => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn a_job_that_is_started_again_has_a_generation_that_no_earlier_start_had() {
+    holds_unless("job-restart-numbered-low", || next_generation(50) == 51);
 }

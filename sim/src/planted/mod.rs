@@ -100,6 +100,7 @@ pub const PLANTED: &[PlantedFault] = &[
     planted("hooks-outlast-a-departure", 500, "that no boot starts by itself what was given up"),
     planted("job-begin-not-noted", 200, "that a job's beginning is on disk before it begins"),
     either("job-begun-again", 200, MACHINE, "that a job that was begun is not begun again"),
+    tested("job-restart-numbered-low", "sim/tests/rules::a_job_that_is_started_again_has_a_generation_that_no_earlier_start_had", "that no start of a job has the generation of one that a restored store has forgotten"),
     either("late-answer-counts", 200, MACHINE, "that the answer to an earlier publication is not taken for that to a later one"),
     either("late-members-taken-for-leave", 200, LEADER, "that the leader's own late write of the members is nobody's leave"),
     either("later-job-start-counts-as-this", 500, MACHINE, "that a job which was begun for a later start is not begun for an earlier one"),
