@@ -106,8 +106,12 @@ pub(crate) struct Condition {
     pub(crate) went_off: Micros,
     /// Since when its line has been cut both ways while its daemon ran.
     pub(crate) cut_since: Option<Micros>,
+    /// The moment at which it was registered last.
+    pub(crate) registered: Micros,
     /// It has booted with the note on its disk that the store was away before it went.
     pub(crate) booted_in_outage: bool,
+    /// The moment at which it asked to be counted on with that note on its disk, if it is there since.
+    pub(crate) asked_with_note: Option<Micros>,
 }
 
 /// The promise that a user was given about a unit.
@@ -375,7 +379,11 @@ impl Facts {
 
     /// A machine's registration has come, or has ended: rightly so, or not.
     pub(crate) fn note_registration(&mut self, machine: &str, lost_rightly: Option<bool>) {
-        self.machines.entry(machine.to_owned()).or_default().lost_rightly = lost_rightly;
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        condition.lost_rightly = lost_rightly;
+        if lost_rightly.is_none() {
+            condition.registered = self.now;
+        }
     }
 
     /// True if the store has been sound for a time.

@@ -61,7 +61,8 @@ impl World {
         let Some(machine) = self.machines.get(node).filter(|_| asks) else { return };
         let daemon = machine.daemon.as_ref();
         if daemon.is_some_and(|daemon| daemon.then == AfterEnd::Nothing) {
-            let found = steps::check_note(&machine.machine_name(), machine.has_outage_note());
+            let (name, noted) = (machine.machine_name(), machine.has_outage_note());
+            let found = steps::check_note(&mut self.facts, &name, noted);
             self.report_violations(found);
         }
     }

@@ -85,17 +85,24 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
     if condition.set_back.is_some_and(|at| at + ttl + RETURN > facts.now) {
         return None;
     }
-    let outage = facts.last_outage.filter(|(_, end)| *end >= condition.since);
-    if condition.is_well {
+    // A daemon that has booted waits for the lease of the boot before, which somebody else may hold who has its id: until it is registered
+    // it is away since it went off.
+    let is_back = condition.is_well && condition.registered >= condition.booted;
+    let since = if condition.is_well && !is_back { condition.went_off } else { condition.since };
+    let outage = facts.last_outage.filter(|(_, end)| *end >= since);
+    if is_back {
         let began = outage.map_or(facts.now, |(began, _)| began);
         let was_well = condition.since + RETURN < began;
         let why = || format!("which has been well since {}", condition.since);
         return was_well.then(|| ("moved-from-the-well", why()));
     }
-    // It is away: for how long, while the store was there to notice?
-    let unnoticed = outage.map_or(Micros::ZERO, |(began, end)| end - began.max(condition.since));
-    let away = facts.now - condition.since - unnoticed;
+    // It is away: for how long, while the store was there to notice? It is so since nothing of it reaches the store, though that may have
+    // been put down to the store at first; and an outage that nobody's lease can end in is none (decision 0017).
     let lease = Micros((ttl.0 * 6 / 10).max(Micros::from_secs(2).0));
+    let since = condition.silent_since.map_or(since, |silent| silent.min(since));
+    let long = outage.filter(|(began, end)| *end - *began >= Micros(lease.0 * 2 / 3));
+    let unnoticed = long.map_or(Micros::ZERO, |(began, end)| end - began.max(since));
+    let away = facts.now - since - unnoticed;
     // Its last renewal may be a third of the lease ago, and some of the rest is lost to clocks and messages.
     let least = Micros(lease.0 / 2);
     (away < least).then(|| ("moved-too-soon", format!("which has been away for {away} only")))

@@ -83,9 +83,13 @@ pub(crate) fn check_start(
 
 /// Checks that a machine which asks for a lease, or for more of it, has no note that the store is away: whoever sees the lease counts on
 /// the machine, and what moves when it goes then must not be started from its disk. One that is on its way down has asked for the
-/// last time before it notes anything, and what was asked may be sent once more.
-pub(crate) fn check_note(machine: &str, has_note: bool) -> Findings {
-    if !has_note {
+/// last time before it notes anything, and what was asked may be sent once more. And what was on its way as the lease ran out may be
+/// sent in the moment of the note: once is by chance, twice is not.
+pub(crate) fn check_note(facts: &mut Facts, machine: &str, has_note: bool) -> Findings {
+    let now = facts.now;
+    let condition = facts.machines.entry(machine.to_owned()).or_default();
+    let before = std::mem::replace(&mut condition.asked_with_note, has_note.then_some(now));
+    if !has_note || before.is_none_or(|before| before == now) {
         return Findings::new();
     }
     let text = format!("{machine} asks to be counted on while it notes that the store is away");
