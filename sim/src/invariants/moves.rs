@@ -51,14 +51,21 @@ pub(crate) fn is_loss_right(facts: &Facts, machine: &str, ttl: Micros) -> bool {
     find_fault(facts, machine, ttl).is_none()
 }
 
-/// True if half of the machines are gone or not well, some of these among them.
-fn are_half_gone(facts: &Facts, machines: &BTreeSet<String>) -> bool {
+/// True if half of the machines are lost, or silent for so long that half of any lease of theirs is over, some of these among them: whoever
+/// is asked after their leases sees no more (decision 0003).
+fn are_half_gone(facts: &Facts, machines: &BTreeSet<String>, lease: Micros) -> bool {
     let is_gone = |machine: &String| {
         let registered = facts.find_record(&format!("machine/{machine}")).is_some();
-        !registered || facts.machines.get(machine).is_some_and(|condition| !condition.is_well)
+        let silent = facts.machines.get(machine).and_then(|condition| condition.silent_since);
+        !registered || silent.is_some_and(|since| since + Micros(lease.0 / 2) <= facts.now)
     };
     let gone = machines.iter().filter(|machine| is_gone(machine)).count();
     gone >= 2 && gone * 2 >= facts.machines.len()
+}
+
+/// The lease of a machine of this time to live: shorter than that (decision 0001).
+fn lease_of(ttl: Micros) -> Micros {
+    Micros((ttl.0 * 6 / 10).max(Micros::from_secs(2).0))
 }
 
 fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str, String)> {
@@ -71,7 +78,7 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
             && facts.now < *to + ttl
             // One that was away before is lost for itself.
             && facts.machines.get(machine).is_some_and(|c| c.is_well || c.since + RETURN >= *from)
-            && are_half_gone(facts, machines)
+            && are_half_gone(facts, machines, lease_of(ttl))
     });
     if let Some((machines, _, _)) = together {
         return Some(("moved-in-mass", format!("which was cut off with {machines:?}")));
@@ -98,7 +105,7 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
     }
     // It is away: for how long, while the store was there to notice? It is so since nothing of it reaches the store, though that may have
     // been put down to the store at first; and an outage that nobody's lease can end in is none (decision 0017).
-    let lease = Micros((ttl.0 * 6 / 10).max(Micros::from_secs(2).0));
+    let lease = lease_of(ttl);
     let since = condition.silent_since.map_or(since, |silent| silent.min(since));
     let long = outage.filter(|(began, end)| *end - *began >= Micros(lease.0 * 2 / 3));
     let unnoticed = long.map_or(Micros::ZERO, |(began, end)| end - began.max(since));

@@ -225,14 +225,16 @@ impl UnitMoment {
 
 fn has_arrived(state: &ObservedState, place: &WantedUnit, until: Until) -> bool {
     let is_as_asked = match until {
-        // It is there and does not run; how its last run ended is another matter.
-        Until::Loaded => state.desired == DesiredState::Launched || state.active.is_down(),
+        // It is there. Whatever starts a unit that is loaded may do so, a socket, a timer or a person; that it is stopped where nobody does
+        // is checked while all is calm.
+        Until::Loaded => true,
         _ => {
             state.desired == DesiredState::Launched
                 && !matches!(state.active, ActiveState::Failed | ActiveState::Activating)
         }
     };
     is_as_asked
+        && state.desired >= DesiredState::Loaded
         && state.generation >= place.generation
         && state.problem.is_none()
         && state.file.is_none_or(|file| file == place.file)
