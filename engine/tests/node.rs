@@ -18,6 +18,7 @@
 //! | `rot` | the newest placements on disk cannot be read; these are older |
 //! | `disk full`, `disk free` | what is saved from now on is not, or is |
 //! | `runner up`, `runner down` | the line to the runner |
+//! | `runner busy`, `runner free` | it answers no question, though its line is up, or does again |
 //! | `see UNIT ACTIVE` | a unit's state changes by itself |
 //! | `obstacle UNIT [WORDS…]` | something of the host's is in the way of enabling it, in these words of the runner's, or no more |
 //! | `foreign UNIT` | a unit of that name is the host's own |
@@ -93,6 +94,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "states-of-before-forgotten",
         "stopped-unit-not-released",
         "superseded-wish-forgotten",
+        "unanswered-look-not-repeated",
         "unread-states-taken-for-none",
         "withdrawal-forgotten",
     ] {

@@ -182,6 +182,8 @@ impl World {
                 let reset = self.reset_event();
                 self.feed(reset);
             }
+            ["runner", "busy"] => self.runner_up = false,
+            ["runner", "free"] => self.runner_up = true,
             ["runner", line] => {
                 self.runner_up = *line == "up";
                 let lost = RunnerEvent::Lost { problem: "cut".to_owned() };

@@ -1,0 +1,114 @@
+//! Rules of a machine's daemon, on a host that does what a script says: each holds, and does not once it is left out.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+mod exam;
+#[path = "../../agent/tests/support/machine.rs"]
+mod machine;
+
+use exam::holds_unless;
+use machine::{Machine, long_after, name, reported, request_unit, timed_store, wait_until};
+use muster_common::state::DesiredState::Launched;
+use muster_store::Registry;
+
+const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
+
+/// Runs a case in time of its own.
+fn run_case(case: impl Future<Output = bool>) -> bool {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(case)
+}
+
+async fn launch_unit(registry: &Registry, unit: &str, text: &str) {
+    request_unit(registry, unit, text, Launched).await;
+    wait_until(registry, "active", |s| reported(s, unit).is_some_and(|(a, _)| a == "active")).await;
+}
+
+fn asked_for(machine: &Machine, what: &str) -> Option<usize> {
+    machine.host.requests_made().iter().position(|asked| asked == what)
+}
+
+/// A machine on which one unit waits to be started until another has stopped, which takes its time. Both are told to it at once, by a
+/// daemon that plans for the two together.
+async fn machine_that_waits(registry: &Registry) -> (Machine, machine::Daemon) {
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(registry);
+    launch_unit(registry, "going.service", UNIT).await;
+    daemon.kill().await;
+    machine.host.stop_slowly("going.service", true);
+    registry.destroy_units(&[name("going.service")]).await.unwrap();
+    request_unit(registry, "coming.service", UNIT, Launched).await;
+    let daemon = machine.start(registry);
+    machine.host.until_asked("stop going.service").await;
+    wait_until(registry, "placed", |s| s.places.contains_key(&name("coming.service"))).await;
+    (machine, daemon)
+}
+
+#[test]
+fn what_does_not_stop_stays_ours() {
+    holds_unless("failed-stop-counts-as-done", || {
+        run_case(async {
+            let (registry, _disk) = timed_store();
+            let machine = Machine::new("m1", "10.0.0.1");
+            machine.host.refuse_to_stop("a.service", true);
+            let daemon = machine.start(&registry);
+            launch_unit(&registry, "a.service", UNIT).await;
+            registry.destroy_units(&[name("a.service")]).await.unwrap();
+            machine.host.until_asked("stop a.service").await;
+            long_after().await;
+            daemon.kill().await;
+            asked_for(&machine, "remove a.service").is_none()
+        })
+    });
+}
+
+#[test]
+fn what_was_given_up_is_hooked_into_nothing() {
+    holds_unless("hooks-outlast-a-departure", || {
+        run_case(async {
+            let (registry, _disk) = timed_store();
+            let machine = Machine::new("m1", "10.0.0.1");
+            let daemon = machine.start(&registry);
+            let hooked = format!("{UNIT}[Install]\nWantedBy=multi-user.target\n");
+            launch_unit(&registry, "a.service", &hooked).await;
+            machine.host.begin_shutdown();
+            daemon.stop().await;
+            asked_for(&machine, "disable a.service").is_some()
+        })
+    });
+}
+
+#[test]
+fn nothing_is_started_once_the_units_are_given_up() {
+    holds_unless("start-after-giving-up", || {
+        run_case(async {
+            let (registry, _disk) = timed_store();
+            let (machine, daemon) = machine_that_waits(&registry).await;
+            machine.host.until_asked("write coming.service").await;
+            machine.host.begin_shutdown();
+            let stopping = tokio::spawn(daemon.stop());
+            machine.host.until_asked("stop coming.service").await;
+            machine.host.stop_slowly("going.service", false);
+            stopping.await.unwrap();
+            asked_for(&machine, "start coming.service").is_none()
+        })
+    });
+}
+
+#[test]
+fn a_start_that_nobody_wants_any_more_is_not_begun() {
+    holds_unless("superseded-start-begun", || {
+        run_case(async {
+            let (registry, _disk) = timed_store();
+            let (machine, daemon) = machine_that_waits(&registry).await;
+            machine.host.until_asked("write coming.service").await;
+            registry.destroy_units(&[name("coming.service")]).await.unwrap();
+            wait_until(&registry, "nowhere", |s| s.places.is_empty()).await;
+            machine.host.stop_slowly("going.service", false);
+            long_after().await;
+            daemon.kill().await;
+            asked_for(&machine, "start coming.service").is_none()
+        })
+    });
+}
