@@ -88,6 +88,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "removed-units-jobs-forgotten",
         "replaced-unit-runs-on",
         "reset-keeps-removed",
+        "restored-states-kept",
         "running-unit-removed",
         "session-outlives-lease",
         "settled-unit-restarted",

@@ -48,7 +48,7 @@ impl Range {
 
     /// The prefix, and none besides: the range of keys that lie together.
     #[must_use]
-    pub fn contiguous(&self) -> Self {
+    pub fn without_beside(&self) -> Self {
         match self {
             Self::PrefixBeside { prefix, .. } => Self::Prefix(prefix.clone()),
             other => other.clone(),
@@ -56,7 +56,7 @@ impl Range {
     }
 
     /// The key that is listed besides.
-    pub fn beside(&self) -> Option<&str> {
+    pub fn key_beside(&self) -> Option<&str> {
         match self {
             Self::PrefixBeside { beside, .. } => Some(beside),
             Self::Key(_) | Self::Prefix(_) => None,

@@ -101,11 +101,11 @@ impl KeySpace {
         let mut page = Page { revision: present, ..Page::default() };
         let mut bytes = 0;
         let mut count = 0;
-        page.beside = query.range.beside().and_then(|key| {
+        page.beside = query.range.key_beside().and_then(|key| {
             let (key, versions) = self.keys.get_key_value(key)?;
             Some(to_key_value(key, record_at(versions, at)?))
         });
-        let range = query.range.contiguous();
+        let range = query.range.without_beside();
         for (key, versions) in self.versions_in(&range, query.after.as_deref()) {
             let Some(record) = record_at(versions, at) else { continue };
             if count == limit {

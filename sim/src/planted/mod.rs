@@ -156,6 +156,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("replacement-not-reloaded", 200, "sim/tests/removals::what_is_replaced_and_not_started_is_read_all_the_same", "that systemd reads a replaced file anew"),
     planted("reset-keeps-removed", 50, "that what is missing when everything is told is gone"),
     tested("restored-history-taken-for-ours", "sim/tests/etcd_stories::that_a_restored_store_is_another_history_is_noticed_when_it_is_left_out", "that a store restored from a backup that has grown since is another history"),
+    either("restored-states-kept", 1200, MACHINE, "that states which a backup brings back are taken back again"),
     tested("restored-store-not-shown", "sim/tests/rules::a_view_of_a_restored_store_begins_anew", "that a view of a restored store begins anew"),
     either("restored-store-waited-for", 200, LEADER, "that a leader begins anew when revisions go backwards"),
     either("return-in-one-boot-overlooked", 500, LEADER, "that a machine which took its leave is back when it is registered anew from the same boot"),
@@ -205,6 +206,7 @@ pub const BRANCHES: &[&str] = &[
     "plan-in-doubt",
     "revision-goes-backwards",
     "started-between-stop-and-removal",
+    "state-is-back",
     "store-is-foreign",
     "store-was-full",
 ];

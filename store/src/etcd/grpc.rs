@@ -202,7 +202,7 @@ impl MemberConnection for GrpcMember {
             None => query.range.as_str().as_bytes().to_vec(),
         };
         let mut kv = self.client.kv_client().max_decoding_message_size(query.max_bytes);
-        let Some(beside) = query.range.beside() else {
+        let Some(beside) = query.range.key_beside() else {
             let page = kv.get(key, Some(options)).await;
             let mut page = page.map_err(|error| self.sort_error(error))?;
             let header = page.take_header();

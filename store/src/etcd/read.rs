@@ -36,7 +36,7 @@ async fn read_at_once(connection: &Connection, range: &Range) -> Result<Listing,
     let mut listing = Listing::default();
     let mut first: Option<Page> = None;
     let mut query = PageQuery {
-        range: if apart { range.contiguous() } else { range.clone() },
+        range: if apart { range.without_beside() } else { range.clone() },
         after: None,
         revision: 0,
         limit: PAGE,
@@ -67,7 +67,7 @@ async fn read_at_once(connection: &Connection, range: &Range) -> Result<Listing,
                 (query.revision, listing.revision) = (first.revision, first.revision);
                 if is_last {
                     listing.entries.extend(first.beside.clone());
-                    if apart && let Some(key) = range.beside() {
+                    if apart && let Some(key) = range.key_beside() {
                         listing.entries.extend(read_apart(connection, key).await?);
                     }
                     return Ok(listing);

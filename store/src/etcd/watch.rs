@@ -213,7 +213,7 @@ impl EtcdWatcher {
         resumed: bool,
     ) -> Result<OpenedStream, StreamEnd> {
         // Zero is "from now on".
-        let query = WatchQuery { range: self.range.contiguous(), from: known.revision.max(1) };
+        let query = WatchQuery { range: self.range.without_beside(), from: known.revision.max(1) };
         let open = async {
             let mut stream = borrowed.client.open_watch(&query).await?;
             let created = stream.next_message().await?;

@@ -38,7 +38,12 @@ impl Registry {
         let mut known = self.published.take_known(presence);
         let mut states = states;
         for _ in 0..ATTEMPTS {
-            let mut revisions = match known.take() {
+            // What is taken back and was not there, as far as is known, may be back: with a backup that was put in the store's place.
+            let is_known = |known: &StateRevisions, update: &StateUpdate| {
+                update.state.is_some() || known.revisions.contains_key(&update.unit)
+            };
+            let known = known.take().filter(|known| states.iter().all(|one| is_known(known, one)));
+            let mut revisions = match known {
                 Some(known) => known.revisions,
                 None => self.state_revisions(&presence.machine).await?,
             };

@@ -20,7 +20,7 @@ const DECODED_AHEAD: usize = 16;
 
 /// Follows a range until the receiver is dropped.
 pub(super) fn watch_range(store: &Arc<dyn Store>, prefix: &Arc<str>, range: Range) -> ClusterWatch {
-    let identified = range.beside().is_some();
+    let identified = range.key_beside().is_some();
     let mut raw = store.watch(range);
     let mut decoder = Decoder::new(Arc::clone(prefix));
     let (sender, events) = mpsc::channel(DECODED_AHEAD);

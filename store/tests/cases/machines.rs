@@ -118,6 +118,13 @@ pub(crate) async fn states_are_published_and_withdrawn(bed: &Bed) {
     assert_eq!(states[&name("web@1.service")], state("failed"));
     let snapshot = registry.read_snapshot().await.unwrap();
     assert_eq!(snapshot.states[&name("web@1.service")][&presence.machine], state("failed"));
+    // One that was taken back is there again, as after a backup was put back, and is taken back once more.
+    bed.registry()
+        .publish_states(&presence, vec![published("web@2.service", Some(state("active")))])
+        .await
+        .unwrap();
+    registry.publish_states(&presence, vec![published("web@2.service", None)]).await.unwrap();
+    assert_eq!(registry.states_of(&presence.machine).await.unwrap().len(), 299);
     registry.revoke_lease(presence.lease.id).await.unwrap();
     assert!(registry.read_snapshot().await.unwrap().states.is_empty());
 }

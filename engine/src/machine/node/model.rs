@@ -89,6 +89,8 @@ pub(super) struct PassProgress {
 /// Placements that have come and are not believed yet: whose store it is, is asked after each reset.
 #[derive(Debug, Default)]
 pub(super) struct Unverified {
+    /// A listing was believed under this registration.
+    pub(super) listed: bool,
     /// The time at which the placements are watched anew, after some that could not be believed.
     pub(super) retry_at: Option<Duration>,
     /// The cluster is remembered on disk, as far as this registration goes.

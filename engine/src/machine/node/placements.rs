@@ -68,6 +68,7 @@ impl Node {
         self.joining = None;
         self.rejoin_at = None;
         self.unverified.remembered = false;
+        self.unverified.listed = false;
         self.unverified.retry_at = None;
         self.effects.push(NodeEffect::StopWatching);
     }
@@ -79,7 +80,9 @@ impl Node {
         memory: &NodeMemory<'_>,
         states: Option<BTreeMap<UnitName, ObservedState>>,
     ) {
-        let Some(presence) = self.joining.take() else { return };
+        let Some(presence) = self.joining.take() else {
+            return self.on_states_read_again(now, memory, states);
+        };
         let states =
             states.or_else(|| is_planted("unread-states-taken-for-none").then(BTreeMap::new));
         let Some(states) = states else {
@@ -99,6 +102,24 @@ impl Node {
         }
         self.presence = Some(presence);
         self.effects.push(NodeEffect::WatchPlacements);
+    }
+
+    /// The states that the store has of us are known once more, in the middle of a session.
+    fn on_states_read_again(
+        &mut self,
+        now: Duration,
+        memory: &NodeMemory<'_>,
+        states: Option<BTreeMap<UnitName, ObservedState>>,
+    ) {
+        let Some(states) = states else {
+            self.rejoin_at = Some(now + PASS_RETRY);
+            return;
+        };
+        let units = self.known_units(memory);
+        for unit in states.keys().filter(|unit| !units.contains(*unit)) {
+            reached("state-is-back");
+            self.report.mark_doubted(unit);
+        }
     }
 
     pub(super) fn on_placements(
@@ -207,6 +228,11 @@ impl Node {
         for unit in self.desired.keys() {
             self.report.mark_doubted(unit);
         }
+        // A backup may have been put back since the listing before, with states in it that were taken back meanwhile.
+        if self.unverified.listed && !is_planted("restored-states-kept") {
+            self.effects.push(NodeEffect::ReadStates);
+        }
+        self.unverified.listed = true;
         self.on_placements_changed(now);
     }
 

@@ -26,7 +26,7 @@ pub enum Registration {
     Registered(Presence),
 }
 
-/// How much of what runs on the machine its cluster has been told, should it go down.
+/// The word that a machine which goes down has given on what runs on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitsReported {
     /// The machine runs no units.
@@ -165,7 +165,7 @@ pub enum RegistrarInput {
     Metadata(BTreeMap<String, String>),
     /// The machine goes down, or does not after all.
     Leaving(bool),
-    /// How much of what runs on it has been reported.
+    /// The word on what runs there.
     UnitsReported(UnitsReported),
     /// A write under the lease was refused: it may be gone.
     LeaseSuspect,
