@@ -25,7 +25,7 @@ const OF_CUT_MACHINES: [&str; 1] = ["runs-twice"];
 const HARMLESS: [&str; 5] =
     ["unit-waits", "unit-failed", "clock-off", "file-of-nobody", "store-warning"];
 
-/// What people do, and is right for as long as they want it: fewer slots than are held. A host whose units do not get well after its
+/// The doing of people, and right for as long as they want it: fewer slots than are held. A host whose units do not get well after its
 /// reboot keeps its slot; that no grant goes above what there is, is checked as it is made.
 const OF_PEOPLE: [&str; 1] = ["slots-above-max"];
 
