@@ -16,7 +16,7 @@ use super::calls::{SystemdAnswer, SystemdCall};
 const LATENCY: (u64, u64) = (100, 3_000);
 
 /// The answer to a call, or the reason not to give one.
-pub(super) type CallResult = Result<SystemdAnswer, RunnerError>;
+pub(super) type SystemdCallResult = Result<SystemdAnswer, RunnerError>;
 
 /// A call on its way.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct WaitingCall {
     pub(super) call: SystemdCall,
     /// The generation that whoever sent it had in mind, where it is a start.
     pub(super) generation: u64,
-    pub(super) reply: oneshot::Sender<CallResult>,
+    pub(super) reply: oneshot::Sender<SystemdCallResult>,
 }
 
 /// The calls that systemd has not read yet.
@@ -60,7 +60,7 @@ impl CallQueue {
         now: Duration,
         call: SystemdCall,
         generation: u64,
-    ) -> oneshot::Receiver<CallResult> {
+    ) -> oneshot::Receiver<SystemdCallResult> {
         let takes = self.chance.as_ref().map_or(0, |chance| {
             LATENCY.0 + chance.next().checked_rem(LATENCY.1 - LATENCY.0).unwrap_or(0)
         });
