@@ -9,8 +9,10 @@ use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
 
 use crate::facts::{Facts, WantedUnit};
+use crate::host_unit::HostUnit;
 use crate::invariants::{Findings, promises, reboots};
 use crate::machine::Machine;
+use crate::plan::engines::is_container;
 use crate::plan::shape::{Shape, UnitKind, UnitShape};
 
 /// Finds what has not converged.
@@ -27,7 +29,7 @@ pub(crate) fn check_calm(facts: &Facts, machines: &[Machine], shape: &Shape) -> 
     let places = facts.current_places();
     for unit in shape.units.iter().filter(|unit| !facts.is_by_hand(&unit.name)) {
         found.extend(promises::check_unit(facts, &unit.name));
-        check_placed(facts, &places, unit, machines.len(), &mut found);
+        check_placed(facts, &places, unit, (shape, machines.len()), &mut found);
         for machine in machines {
             let place = places.get(&unit.name).and_then(|homes| homes.get(&machine.machine_name()));
             check_running(facts, machine, &unit.name, place, &mut found);
@@ -69,7 +71,7 @@ fn check_placed(
     facts: &Facts,
     places: &BTreeMap<UnitName, BTreeMap<String, WantedUnit>>,
     unit: &UnitShape,
-    machines: usize,
+    (shape, machines): (&Shape, usize),
     found: &mut Findings,
 ) {
     let name = &unit.name;
@@ -87,6 +89,9 @@ fn check_placed(
         return;
     };
     let expected = match unit.kind {
+        UnitKind::Global if is_container(name) => {
+            shape.engines.as_ref().map_or(0, |engines| engines.list_machines().count())
+        }
         UnitKind::Global => machines,
         // What starts another unit goes where that is, and nowhere without it.
         UnitKind::Spread | UnitKind::Timer | UnitKind::Socket => homes.len().min(1),
@@ -123,6 +128,12 @@ fn check_spread(
     }
 }
 
+/// True if what a daemon tells of a container is no other state than the engine's. Why one is down, and that one is about to be made,
+/// the engine does not know.
+fn is_told(state: &ObservedState, is: &HostUnit) -> bool {
+    is.active.is_down() && !state.active.is_up()
+}
+
 fn check_running(
     facts: &Facts,
     machine: &Machine,
@@ -146,7 +157,10 @@ fn check_running(
         return;
     };
     // A job that was begun is not begun again, whatever has become of it.
-    let is_done = unit.as_str().starts_with("job") && facts.was_started(unit, place.generation);
+    // What its engine was asked for and did not answer counts as begun, whether it was or not (decision 0012).
+    let may_be_begun = is_container(unit) && state.is_some();
+    let is_done = unit.as_str().starts_with("job")
+        && (may_be_begun || facts.was_started(unit, place.generation));
     let Some(is) = is else {
         if is_done {
             return;
@@ -174,7 +188,8 @@ fn check_running(
     // What a start that is under way carries out is told when it has ended.
     let settled = is.active.is_settled();
     let told = state.is_some_and(|state| {
-        state.active == is.active && (!settled || state.generation == place.generation)
+        let is_same = state.active == is.active || is_container(unit) && is_told(&state, &is);
+        is_same && (!settled || state.generation == place.generation)
     });
     if !told && !flaps {
         let text = format!("{name} says of {unit}, which is {}, something else", is.active);

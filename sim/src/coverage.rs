@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::plan::container_faults::ContainerFault;
 use crate::plan::faults::Fault;
 use crate::plan::users::UserRequest;
 
@@ -69,7 +70,9 @@ impl Coverage {
     /// The kinds of faults and requests, and the marked branches, that never came; nothing where all did.
     pub fn describe_missing(&self) -> String {
         let mut text = String::new();
-        for (name, kinds, counts) in self.kinds() {
+        let of_engines =
+            ("faults of container engines", ContainerFault::kind_names(), &self.faults);
+        for (name, kinds, counts) in self.kinds().into_iter().chain([of_engines]) {
             let never = never_came(kinds, counts);
             if !never.is_empty() {
                 let _ = writeln!(text, "{name} that never came: {}", never.join(", "));

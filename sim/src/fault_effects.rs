@@ -133,6 +133,7 @@ impl World {
                 true
             }
             Fault::Host(machine, fault) => self.begin_host_fault(*machine, fault, lasts),
+            Fault::Container(machine, fault) => self.begin_container_fault(*machine, fault, lasts),
             Fault::WallJump(machine, seconds) => {
                 if let Some(found) = self.machines.get_mut(*machine) {
                     found.clock.jump_wall(*seconds);
@@ -193,6 +194,7 @@ impl World {
                 }
             }
             Fault::Host(machine, fault) => self.end_host_fault(machine, &fault),
+            Fault::Container(machine, fault) => self.end_container_fault(machine, &fault),
             _ => {}
         }
     }

@@ -35,7 +35,7 @@ impl World {
             return true;
         }
         let Some(machine) = self.machines.get_mut(number) else { return true };
-        machine.advance_systemd(now);
+        machine.advance_host(now);
         let mut is_over = true;
         match *fault {
             HostFault::RunnerLost => {
@@ -125,7 +125,7 @@ impl World {
                 if let Some(unit) = self.plan.shape.pick_unit(pick) {
                     // It may be gone with another fault of the kind.
                     let _ = machine.disk.remove(&own_path(unit));
-                    machine.advance_systemd(now);
+                    machine.advance_host(now);
                     machine.systemd.with_model(SystemdModel::reload_by_hand);
                 }
             }

@@ -4,6 +4,7 @@
 //! nothing orders the one after the other; when all have ended, or their time is over, it goes. Only its userspace goes with a
 //! soft-reboot.
 
+use crate::containers::EngineModel;
 use crate::events::Event;
 use crate::machine::{AfterEnd, GoingDown};
 use crate::member_faults::MemberFault;
@@ -45,8 +46,9 @@ impl World {
         if found.clock.is_asleep() {
             return self.queue.push(now + LOOK, Event::HostStops(machine, since));
         }
-        found.advance_systemd(now);
+        found.advance_host(now);
         found.systemd.with_model(SystemdModel::begin_shutdown);
+        found.with_engine(EngineModel::begin_shutdown);
         if let Some(daemon) = &mut found.daemon {
             daemon.begin_shutdown(AfterEnd::GoDown(way.off));
         }
@@ -59,7 +61,7 @@ impl World {
         let now = self.now;
         let Some(found) = self.machines.get_mut(machine) else { return };
         let Some(way) = found.going_down.filter(|way| way.since == since) else { return };
-        let has_ended = found.daemon.is_none() && found.systemd.with_model(|model| model.is_down());
+        let has_ended = found.daemon.is_none() && found.is_down();
         if found.clock.is_asleep() || (!has_ended && since + PATIENCE > now) {
             return self.queue.push(now + LOOK, Event::HostMayGo(machine, since));
         }
@@ -73,7 +75,7 @@ impl World {
             self.queue.push(now + off, Event::MachineBoots(machine));
             return;
         }
-        found.advance_systemd(now);
+        found.advance_host(now);
         found.restart_userspace();
         self.trace.note_event(now, format_args!("{name} has another userspace"));
         self.note_boot(machine);

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use muster_common::unit::{UnitName, UnitType};
 
-use crate::invariants::{Findings, removed_text, steps, twice};
+use crate::containers::{EngineNews, SimulatedEngine};
+use crate::invariants::{Findings, containers, removed_text, steps, twice};
 use crate::machine::Machine;
 use crate::systemd::SystemdNews;
 use crate::watched_runner::{NotedCall, RunnerCall};
@@ -18,6 +19,7 @@ impl World {
     pub(crate) fn take_host_news(&mut self, number: usize) {
         let Some(machine) = self.machines.get(number) else { return };
         let (calls, news) = (machine.notes.take_all(), machine.systemd.take_news());
+        let of_engine = machine.engine.as_ref().map(SimulatedEngine::take_news);
         let (name, goes_down) = (machine.machine_name(), machine.power.goes_down());
         let stood_still = machine.clock.awake_time(machine.stood_still).to_duration();
         for noted in calls {
@@ -42,6 +44,28 @@ impl World {
             self.check_twice(&name, unit);
             let sound_since = unsound.max(stood_still);
             self.report_violations(removed_text::check_start(&name, &noted, sound_since));
+        }
+        if let Some(news) = of_engine {
+            self.take_engine_news(number, &name, news);
+        }
+    }
+
+    fn take_engine_news(&mut self, number: usize, name: &str, news: EngineNews) {
+        for (unit, word) in news.changes {
+            self.trace.note_event(self.now, format_args!("{name} container of {unit} {word}"));
+        }
+        for start in news.starts {
+            let unit = &start.unit;
+            let in_place = self.machines.get(number).and_then(|machine| machine.find_unit(unit));
+            let in_place = in_place.and_then(|found| found.file);
+            if start.is_by_hand {
+                self.coverage.count_world("container started by hand");
+            } else {
+                let found = steps::check_job(&mut self.facts, unit, start.generation);
+                self.report_violations(found);
+                self.report_violations(containers::check_start(name, &start, in_place));
+            }
+            self.check_twice(name, unit);
         }
     }
 

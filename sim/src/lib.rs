@@ -11,6 +11,7 @@ mod calm;
 mod clock;
 pub mod command;
 mod connections;
+mod container_faults;
 pub mod containers;
 mod coverage;
 mod daemon_parts;

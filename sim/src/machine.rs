@@ -17,23 +17,27 @@ use muster_runtime::simulated::Node;
 use muster_store::{Registry, Store};
 use musterd::config::DockerConfig;
 use musterd::reboot::role;
+use musterd::runner::docker::Docker;
+use musterd::runner::{CombinedRunner, Runner, RunnerEvents};
 use musterd::stdx::clock::Wall;
-use musterd::stdx::disk::Disk as _;
+use musterd::stdx::disk::Disk;
 use musterd::{CoreSettings, CoreSetup, Health, run_core};
 use tokio_util::sync::CancellationToken;
 
 use crate::api_call::ApiCall;
 use crate::api_line::serve_call;
 use crate::clock::MachineClock;
+use crate::containers::{EngineModel, SimulatedEngine};
 use crate::daemon_parts::PartsOf;
 use crate::etcd::{LineOptions, open_line};
 use crate::host_line::PowerLine;
 use crate::host_unit::HostUnit;
 use crate::moment::Micros;
 use crate::next_version::NextVersion;
+use crate::plan::engines::is_container;
 use crate::plan::shape::Shape;
 use crate::systemd::{SimulatedSystemd, SystemdModel, UNIT_DIRECTORY};
-use crate::watched_runner::{CallNotes, WatchedRunner};
+use crate::watched_runner::{CallNotes, HostNotes, WatchedRunner};
 use crate::wire::{Outbox, Outgoing};
 
 /// The prefix of the store's records.
@@ -63,6 +67,10 @@ pub(crate) struct Machine {
     pub(crate) power: PowerLine,
     /// Its systemd.
     pub(crate) systemd: SimulatedSystemd,
+    /// Its container engine, if it has one.
+    pub(crate) engine: Option<SimulatedEngine>,
+    /// Faults of its container engine.
+    pub(crate) engine_faults: u32,
     /// The requests of its daemon to its runner.
     pub(crate) notes: CallNotes,
     /// Its daemon, while there is one.
@@ -132,6 +140,10 @@ impl Machine {
         model.lose_power(|_| ());
         let systemd = SimulatedSystemd::new(model);
         systemd.set_latency(seed.for_purpose("bus"));
+        let engine = shape.engines.as_ref().and_then(|engines| engines.options_of(number));
+        let engine = engine.map(|options| {
+            SimulatedEngine::new(EngineModel::new(seed.for_purpose("container engine"), options))
+        });
         Self {
             number,
             seed,
@@ -143,6 +155,8 @@ impl Machine {
             is_on: false,
             power: PowerLine::new(String::new(), String::new()),
             systemd,
+            engine,
+            engine_faults: 0,
             notes: CallNotes::default(),
             daemon: None,
             pauses: 0,
@@ -165,7 +179,10 @@ impl Machine {
 
     /// A unit as it is here; `None`: there is nothing of it.
     pub(crate) fn find_unit(&self, unit: &UnitName) -> Option<HostUnit> {
-        self.systemd.find_unit(unit)
+        match &self.engine {
+            Some(engine) if is_container(unit) => engine.find_unit(unit, &self.disk),
+            _ => self.systemd.find_unit(unit),
+        }
     }
 
     /// Switches it on. Its daemon is yet to be started.
@@ -174,9 +191,24 @@ impl Machine {
         self.is_on = true;
         self.clock.restart(now);
         self.known_deadline.set(None);
-        self.advance_systemd(now);
+        self.advance_host(now);
         self.begin_userspace();
         self.systemd.with_model(SystemdModel::begin_boot);
+        self.with_engine(EngineModel::begin_boot);
+    }
+
+    /// Does something with its container engine, if it has one.
+    pub(crate) fn with_engine(&self, act: impl FnOnce(&mut EngineModel)) {
+        if let Some(engine) = &self.engine {
+            engine.with_model(act);
+        }
+    }
+
+    /// True if none of its units runs any more.
+    pub(crate) fn is_down(&self) -> bool {
+        let containers_down =
+            self.engine.as_ref().is_none_or(|engine| engine.with_model(|model| model.is_down()));
+        self.systemd.with_model(|model| model.is_down()) && containers_down
     }
 
     fn begin_userspace(&mut self) {
@@ -189,10 +221,14 @@ impl Machine {
     }
 
     /// Lets time pass for systemd on it.
-    pub(crate) fn advance_systemd(&self, now: Micros) {
+    pub(crate) fn advance_host(&self, now: Micros) {
         if self.is_on {
             let awake = self.clock.awake_time(now).to_duration();
-            self.systemd.advance_to(awake, self.clock.wall_at(now));
+            let wall = self.clock.wall_at(now);
+            self.systemd.advance_to(awake, wall);
+            if let Some(engine) = &self.engine {
+                engine.advance_to(awake, wall, self.clock.up_at(now));
+            }
         }
     }
 
@@ -225,6 +261,7 @@ impl Machine {
         self.going_down = None;
         self.systemd.begin_boot();
         self.systemd.with_model(|model| model.lose_power(|run| self.disk.clear_below(run)));
+        self.with_engine(EngineModel::lose_power);
     }
 
     /// Its userspace goes, and is there again: the kernel, its boot and what lies in `/run` are as they were.
@@ -232,6 +269,8 @@ impl Machine {
         self.kill_daemon();
         self.begin_userspace();
         self.systemd.with_model(SystemdModel::restart_softly);
+        self.with_engine(EngineModel::lose_power);
+        self.with_engine(EngineModel::begin_boot);
     }
 
     /// True if the note lies on its disk that the store is away.
@@ -278,12 +317,12 @@ impl Machine {
             }
             .make_parts();
             let disk = Arc::new(self.disk.clone());
-            let (runner, runner_events) = self.systemd.connect(disk, time_of_day.clone());
-            let (systemd, notes) = (self.systemd.clone(), self.notes.clone());
-            let runner = Arc::new(WatchedRunner::new(runner, systemd, notes));
+            let (runner, runner_events, docker) =
+                self.connect_runners(disk, &time_of_day, &settings, &registry);
             let power = Arc::new(self.power.clone());
             let mut setup =
                 CoreSetup::new(settings, registry, (runner, runner_events), power, health.clone());
+            setup.container_engine = docker.map(|docker| docker.watch_engine_state());
             setup.disk = Arc::new(self.disk.clone());
             setup.wall = time_of_day;
             let (stop, has_ended, reboots) = (shutdown.clone(), Arc::clone(&ended), self.reboots);
@@ -300,6 +339,35 @@ impl Machine {
         });
         let then = AfterEnd::Nothing;
         self.daemon = Some(Daemon { node, api, outbox, shutdown, health, ended, wall, then });
+    }
+
+    /// The runners of a daemon that begins now: systemd's, and beside it that of containers where there is an engine.
+    fn connect_runners(
+        &self,
+        disk: Arc<dyn Disk>,
+        wall: &Wall,
+        settings: &CoreSettings,
+        registry: &Registry,
+    ) -> (Arc<dyn Runner>, RunnerEvents, Option<Arc<Docker>>) {
+        let (systemd, events) = self.systemd.connect(Arc::clone(&disk), wall.clone());
+        let hosts = HostNotes {
+            systemd: self.systemd.clone(),
+            engine: self.engine.clone(),
+            disk: self.disk.clone(),
+            calls: self.notes.clone(),
+        };
+        let Some(engine) = &self.engine else {
+            return (Arc::new(WatchedRunner::new(systemd, hosts)), events, None);
+        };
+        let sources = Arc::new(registry.clone());
+        let machine = settings.machine_id.clone();
+        let world = (disk, wall.clone());
+        let (docker, of_engine) = engine.connect(machine, &settings.cluster, world, sources);
+        let docker = Arc::new(docker);
+        let containers: Arc<dyn Runner> = Arc::<Docker>::clone(&docker);
+        let (both, events) =
+            CombinedRunner::new((Arc::new(systemd), events), (containers, of_engine));
+        (Arc::new(WatchedRunner::new(both, hosts)), events, Some(docker))
     }
 
     fn core_settings(&self) -> CoreSettings {
@@ -326,6 +394,9 @@ impl Machine {
     pub(crate) fn kill_daemon(&mut self) {
         if self.daemon.take().is_some() {
             self.systemd.lose_connection();
+            if let Some(engine) = &self.engine {
+                engine.lose_connection();
+            }
         }
     }
 
@@ -343,7 +414,9 @@ impl Machine {
         let shown = daemon.and_then(|daemon| daemon.node.next_deadline());
         let systemd = self.systemd.next_deadline().map(Micros::from);
         let systemd = systemd.map(|awake| self.clock.moment_awake(awake));
-        [shown.map(|shown| self.moment_of(shown)), systemd].into_iter().flatten().min()
+        let engine = self.engine.as_ref().and_then(SimulatedEngine::next_deadline);
+        let engine = engine.map(|awake| self.clock.moment_awake(Micros::from(awake)));
+        [shown.map(|shown| self.moment_of(shown)), systemd, engine].into_iter().flatten().min()
     }
 
     /// The moment at which its clock shows a time. It is asked for at every step of the world, and seldom for another one.
@@ -360,7 +433,7 @@ impl Machine {
 
     /// Lets the daemon run until it waits. Returns what it asks for, or the words with which it panicked.
     pub(crate) fn run_daemon(&mut self, now: Micros) -> Result<Vec<Outgoing>, String> {
-        self.advance_systemd(now);
+        self.advance_host(now);
         let Some(daemon) = self.daemon.as_ref().filter(|_| self.daemon_runs()) else {
             return Ok(Vec::new());
         };

@@ -196,7 +196,10 @@ impl World {
         }
         // A machine that was lost has come back, and whoever leads has had the time to see it.
         let calm = self.ttl + self.ttl + Micros::from_secs(20);
-        let lines = self.machines.iter().all(|machine| machine.broken_lines + machine.busies == 0);
+        let lines = self
+            .machines
+            .iter()
+            .all(|machine| machine.broken_lines + machine.busies + machine.engine_faults == 0);
         if lines && self.facts.is_calm_for(calm) {
             // Where nothing was amiss and nothing has happened since, nothing is amiss.
             let events = self.trace.count_events();

@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_doubles::LossyDisk;
 use muster_engine::machine::observation::UnitObservation;
 use musterd::runner::{Runner, RunnerError, StartOutcome};
 
+use crate::containers::SimulatedEngine;
 use crate::host_unit::HostUnit;
+use crate::plan::engines::is_container;
 use crate::systemd::SimulatedSystemd;
 
 /// A request of a daemon to its runner.
@@ -70,27 +73,73 @@ impl CallNotes {
     }
 }
 
+/// The machine that a runner is on, and where its notes go.
+pub(crate) struct HostNotes {
+    /// Its systemd.
+    pub(crate) systemd: SimulatedSystemd,
+    /// Its container engine, if it has one.
+    pub(crate) engine: Option<SimulatedEngine>,
+    /// Its disk.
+    pub(crate) disk: LossyDisk,
+    /// Where requests are noted.
+    pub(crate) calls: CallNotes,
+}
+
+impl HostNotes {
+    /// The engine, for a unit that is a container.
+    fn engine_of(&self, unit: &UnitName) -> Option<&SimulatedEngine> {
+        self.engine.as_ref().filter(|_| is_container(unit))
+    }
+
+    fn find_unit(&self, unit: &UnitName) -> Option<HostUnit> {
+        match self.engine_of(unit) {
+            Some(engine) => engine.find_unit(unit, &self.disk),
+            None => self.systemd.find_unit(unit),
+        }
+    }
+
+    fn note_wish(&self, unit: &UnitName, generation: u64) {
+        match self.engine_of(unit) {
+            Some(engine) => engine.note_wish(unit, generation),
+            None => self.systemd.note_wish(unit, generation),
+        }
+    }
+
+    fn note_file(&self, unit: &UnitName, file: Option<FileHash>) {
+        match self.engine_of(unit) {
+            Some(engine) => engine.note_file(unit, file),
+            None => self.systemd.note_file(unit, file),
+        }
+    }
+
+    /// systemd's own books know what has become of a start.
+    fn note_outcome(&self, unit: &UnitName, outcome: &Result<StartOutcome, RunnerError>) {
+        if let (Some(engine), Ok(outcome)) = (self.engine_of(unit), outcome) {
+            engine.note_outcome(unit, matches!(outcome, StartOutcome::Failed { .. }));
+        }
+    }
+}
+
 /// The runner.
 pub(crate) struct WatchedRunner<R> {
     inner: R,
-    systemd: SimulatedSystemd,
-    notes: CallNotes,
+    host: HostNotes,
 }
 
 impl<R: Runner> WatchedRunner<R> {
     /// Watches a runner of this machine's.
-    pub(crate) fn new(inner: R, systemd: SimulatedSystemd, notes: CallNotes) -> Self {
-        Self { inner, systemd, notes }
+    pub(crate) fn new(inner: R, host: HostNotes) -> Self {
+        Self { inner, host }
     }
 
     fn note(&self, call: RunnerCall) {
         if let RunnerCall::Start { unit, generation } | RunnerCall::Restart { unit, generation } =
             &call
         {
-            self.systemd.note_wish(unit, *generation);
+            self.host.note_wish(unit, *generation);
         }
-        let was = self.systemd.find_unit(call.unit());
-        let mut notes = self.notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = self.host.find_unit(call.unit());
+        let mut notes = self.host.calls.0.lock().unwrap_or_else(PoisonError::into_inner);
         notes.push(NotedCall { call, was });
     }
 }
@@ -112,7 +161,7 @@ impl<R: Runner> Runner for WatchedRunner<R> {
         self.note(RunnerCall::Write { unit: unit.clone(), file: hash });
         let written = self.inner.write(unit, hash, text).await;
         if written.is_ok() {
-            self.systemd.note_file(unit, Some(hash));
+            self.host.note_file(unit, Some(hash));
         }
         written
     }
@@ -121,7 +170,7 @@ impl<R: Runner> Runner for WatchedRunner<R> {
         self.note(RunnerCall::Remove(unit.clone()));
         let removed = self.inner.remove(unit).await;
         if removed.is_ok() {
-            self.systemd.note_file(unit, None);
+            self.host.note_file(unit, None);
         }
         removed
     }
@@ -141,12 +190,16 @@ impl<R: Runner> Runner for WatchedRunner<R> {
 
     async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Start { unit: unit.clone(), generation });
-        self.inner.start(unit, generation).await
+        let outcome = self.inner.start(unit, generation).await;
+        self.host.note_outcome(unit, &outcome);
+        outcome
     }
 
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Restart { unit: unit.clone(), generation });
-        self.inner.restart(unit, generation).await
+        let outcome = self.inner.restart(unit, generation).await;
+        self.host.note_outcome(unit, &outcome);
+        outcome
     }
 
     async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
+
+/// The time in which a start that was prepared from the file of before is over: its create and start calls, all of them slow.
+const REREAD: Duration = Duration::from_secs(60);
 
 /// A start of a container's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct ContainerStart {
     pub is_by_hand: bool,
     /// The containers of the unit that were up by then.
     pub others_up: usize,
+    /// True if the file in its place has been there for so long that no start was prepared from another.
+    pub is_file_settled: bool,
 }
 
 /// The notes on one unit.
@@ -37,8 +41,6 @@ pub(super) struct ContainerNotes {
     pub(super) ended: bool,
     /// True if what runs was started by a person.
     pub(super) by_others: bool,
-    /// The moment at which a daemon was told that nothing of it is left.
-    pub(super) removed: Option<Duration>,
     /// The file that a daemon has put in its place, and when.
     pub(super) written: Option<(FileHash, Duration)>,
 }
@@ -48,9 +50,9 @@ pub(super) struct ContainerNotes {
 pub(super) struct ContainerBooks {
     units: BTreeMap<UnitName, ContainerNotes>,
     /// Starts since they were taken last.
-    pub(super) starts: Vec<(ContainerStart, ContainerNotes)>,
-    /// States of units since they were taken last.
-    pub(super) changes: Vec<(UnitName, ActiveState)>,
+    pub(super) starts: Vec<ContainerStart>,
+    /// What became of units since that was taken last, in a word.
+    pub(super) changes: Vec<(UnitName, &'static str)>,
 }
 
 impl ContainerBooks {
@@ -60,26 +62,32 @@ impl ContainerBooks {
     }
 
     /// The notes on a unit.
+    pub(super) fn find(&self, unit: &UnitName) -> ContainerNotes {
+        self.units.get(unit).cloned().unwrap_or_default()
+    }
+
+    /// The notes on a unit, to be changed.
     pub(super) fn note_mut(&mut self, unit: &UnitName) -> &mut ContainerNotes {
         self.units.entry(unit.clone()).or_default()
     }
 
     /// A container's program has started.
-    pub(super) fn on_start(&mut self, start: ContainerStart) {
+    pub(super) fn on_start(&mut self, mut start: ContainerStart) {
         let notes = self.units.entry(start.unit.clone()).or_default();
         notes.by_others = start.is_by_hand;
         notes.ended = false;
         if !start.is_by_hand {
             notes.generation = start.generation;
         }
-        let notes = notes.clone();
-        self.changes.push((start.unit.clone(), ActiveState::Active));
-        self.starts.push((start, notes));
+        start.is_file_settled =
+            notes.written.is_some_and(|(_, written)| written + REREAD < start.at);
+        self.changes.push((start.unit.clone(), "starts"));
+        self.starts.push(start);
     }
 
     /// A container of a unit's is up no more; `by_itself`: its daemon has not asked for that.
     pub(super) fn on_end(&mut self, unit: &UnitName, by_itself: bool) {
         self.note_mut(unit).ended = by_itself;
-        self.changes.push((unit.clone(), ActiveState::Inactive));
+        self.changes.push((unit.clone(), if by_itself { "ends by itself" } else { "ends" }));
     }
 }

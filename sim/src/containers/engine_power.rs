@@ -195,12 +195,15 @@ impl EngineModel {
         Some(id)
     }
 
-    /// A person lets a container go on.
-    pub fn unpause_by_hand(&mut self, id: &str) {
-        let paused = |found: &&mut SimulatedContainer| found.state == ContainerState::Paused;
-        if let Some(container) = self.containers.get_mut(id).filter(paused) {
-            container.state = ContainerState::Running;
-            self.tell(id, "unpause");
+    /// A person lets all containers go on.
+    pub fn unpause_all(&mut self) {
+        let paused = self.containers.iter().filter(|(_, of)| of.state == ContainerState::Paused);
+        let ids: Vec<String> = paused.map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            if let Some(container) = self.containers.get_mut(&id) {
+                container.state = ContainerState::Running;
+            }
+            self.tell(&id, "unpause");
         }
     }
 

@@ -15,6 +15,7 @@ use futures::{StreamExt as _, stream};
 use http::HeaderValue;
 use muster_common::container::{Condition, HostFacts, Sensitive};
 use muster_common::machine::MachineId;
+use muster_common::state::ActiveState;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::container::{ConditionAnswer, body};
 use muster_runtime::timeout;
@@ -31,7 +32,9 @@ use musterd::stdx::disk::Disk;
 
 use super::books::ContainerStart;
 use super::calls::{EngineAnswer, EngineCall};
+use super::container::SimulatedContainer;
 use super::state::{EngineModel, EngineProcess};
+use crate::host_unit::HostUnit;
 
 /// The directory of a daemon's files of container units on a simulated machine.
 pub const FILE_DIRECTORY: &str = "/run/muster/containers";
@@ -136,13 +139,46 @@ impl SimulatedEngine {
         let now = line.model.now;
         let notes = line.model.books.note_mut(unit);
         notes.written = file.map(|file| (file, now));
-        notes.removed = file.is_none().then_some(now);
+    }
+
+    /// A unit as it is; `None`: there is nothing of it.
+    pub(crate) fn find_unit(&self, unit: &UnitName, disk: &dyn Disk) -> Option<HostUnit> {
+        let bytes = disk.read(&Path::new(FILE_DIRECTORY).join(unit.as_str())).ok();
+        let file = bytes.map(|bytes| FileHash::of_text(&String::from_utf8_lossy(&bytes)));
+        let line = self.lock();
+        let up = line.model.find_up(unit);
+        if file.is_none() && up.is_none() {
+            return None;
+        }
+        let notes = line.model.books.find(unit);
+        let active = match up {
+            None => ActiveState::Inactive,
+            Some(container) if container.is_stopping => ActiveState::Deactivating,
+            Some(_) if unit.as_str().starts_with("job") => ActiveState::Activating,
+            Some(_) => ActiveState::Active,
+        };
+        Some(HostUnit {
+            file,
+            running: up.and_then(SimulatedContainer::file),
+            active,
+            generation: notes.generation,
+            ended: notes.ended,
+            by_others: notes.by_others,
+        })
+    }
+
+    /// Takes all that has happened since this was called last.
+    pub(crate) fn take_news(&self) -> EngineNews {
+        let books = &mut self.lock().model.books;
+        EngineNews {
+            starts: std::mem::take(&mut books.starts),
+            changes: std::mem::take(&mut books.changes),
+        }
     }
 
     /// The programs that were started since this was called last, in order.
     pub fn take_starts(&self) -> Vec<ContainerStart> {
-        let starts = std::mem::take(&mut self.lock().model.books.starts);
-        starts.into_iter().map(|(start, _)| start).collect()
+        std::mem::take(&mut self.lock().model.books.starts)
     }
 
     /// True if the container of this name is there, by name or id.
@@ -185,6 +221,15 @@ impl SimulatedEngine {
             _ => Err(strange()),
         }
     }
+}
+
+/// The news of the containers of a machine.
+#[derive(Debug)]
+pub(crate) struct EngineNews {
+    /// Programs that were started.
+    pub(crate) starts: Vec<ContainerStart>,
+    /// What became of units, in a word.
+    pub(crate) changes: Vec<(UnitName, &'static str)>,
 }
 
 fn strange() -> EngineError {

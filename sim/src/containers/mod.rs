@@ -16,5 +16,6 @@ mod state;
 mod work;
 
 pub use self::books::ContainerStart;
+pub(crate) use self::line::EngineNews;
 pub use self::line::{FILE_DIRECTORY, SimulatedEngine};
 pub use self::state::{EngineModel, EngineOptions};

@@ -232,7 +232,15 @@ impl EngineModel {
         if let (Some(unit), Some(file)) = (unit, file) {
             let others_up = self.count_up(&unit).saturating_sub(1);
             let at = now;
-            let start = ContainerStart { unit, file, generation, at, is_by_hand, others_up };
+            let start = ContainerStart {
+                unit,
+                file,
+                generation,
+                at,
+                is_by_hand,
+                others_up,
+                is_file_settled: false,
+            };
             self.books.on_start(start);
         }
         self.tell(id, "start");
@@ -251,6 +259,12 @@ impl EngineModel {
             let health = "healthy";
             self.push_due(after, DueEvent::HealthIs { id: id.to_owned(), run, health });
         }
+    }
+
+    /// The container of a unit that is up.
+    pub(super) fn find_up(&self, unit: &UnitName) -> Option<&SimulatedContainer> {
+        let of = |found: &&SimulatedContainer| found.is_up() && found.unit().as_ref() == Some(unit);
+        self.containers.values().find(of)
     }
 
     /// The number of a unit's containers that are up.

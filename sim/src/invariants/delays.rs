@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::Findings;
 use crate::facts::Facts;
 use crate::moment::Micros;
+use crate::plan::engines::is_container;
 
 /// The pause between two looks.
 pub(crate) const LOOK_INTERVAL: Micros = Micros::from_secs(2);
@@ -115,7 +116,8 @@ pub(crate) fn check_lost(facts: &Facts, ttl: Micros) -> Findings {
     for (unit, homes) in facts.current_places() {
         let name = unit.as_str();
         // What keeps data stays, as does a job that was begun; what conflicts may have no other place.
-        let moves = name.starts_with("plain");
+        // A container may have no other machine with an engine.
+        let moves = name.starts_with("plain") && !is_container(&unit);
         if moves && homes.contains_key(*gone) && !facts.any_cordon() {
             found.push(("moved-late", format!("{unit} is still placed on {gone}, which is gone")));
         }

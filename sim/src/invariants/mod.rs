@@ -25,6 +25,7 @@
 //! Beside these: what must never be true of a whole cluster's records ([`whole`], every two seconds), and that a wait comes to an end
 //! ([`waits`], every two seconds).
 
+pub(crate) mod containers;
 pub(crate) mod cordons;
 pub(crate) mod delays;
 pub(crate) mod guards;

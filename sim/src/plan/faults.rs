@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::container_faults::ContainerFault;
 use super::host_faults::HostFault;
 use super::shape::Shape;
 use crate::moment::Micros;
@@ -86,6 +87,8 @@ pub(crate) enum Fault {
     Shutdown(usize),
     /// Something goes wrong between a machine's daemon and its systemd.
     Host(usize, HostFault),
+    /// Something goes wrong with a machine's container engine.
+    Container(usize, ContainerFault),
     /// A machine's time of day is set.
     WallJump(usize, i64),
 }
@@ -170,6 +173,7 @@ impl Fault {
             Self::PowerCut(_) => "power-cut",
             Self::Shutdown(_) => "shutdown",
             Self::Host(_, fault) => fault.kind(),
+            Self::Container(_, fault) => fault.kind(),
             Self::WallJump(..) => "wall-jump",
         }
     }

@@ -3,6 +3,8 @@
 //! Owns what a seed makes of itself: the cluster's shape, the faults and the users' requests, each with its moment. A plan can be
 //! written down, read again and made smaller; a run has nothing but its plan.
 
+pub(crate) mod container_faults;
+pub(crate) mod engines;
 pub(crate) mod faults;
 pub(crate) mod host_faults;
 pub(crate) mod shape;
@@ -34,9 +36,13 @@ impl Plan {
     /// The plan that a seed makes.
     pub fn for_seed(seed: u64) -> Self {
         let root = Seed(seed);
-        let shape = Shape::draw_from(&Chance::for_purpose(root, "shape"));
-        let faults = FaultMix::draw_from(&Chance::for_purpose(root, "fault mix"))
+        let mut shape = Shape::draw_from(&Chance::for_purpose(root, "shape"));
+        engines::add_engines(&mut shape, &Chance::for_purpose(root, "engines"));
+        let mut faults = FaultMix::draw_from(&Chance::for_purpose(root, "fault mix"))
             .draw_faults(&Chance::for_purpose(root, "faults"), &shape);
+        let chance = Chance::for_purpose(root, "container faults");
+        faults.extend(container_faults::draw_faults(&chance, &shape));
+        faults.sort_by_key(|planned| planned.at);
         let requests = UserMix::draw_from(&Chance::for_purpose(root, "user mix"))
             .draw_requests(&Chance::for_purpose(root, "users"), &shape);
         Self { seed, shape, faults, requests }

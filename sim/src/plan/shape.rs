@@ -9,6 +9,7 @@ use muster_common::unit::UnitName;
 use muster_store::Liveness;
 use serde::{Deserialize, Serialize};
 
+use super::engines::{EngineShape, is_container};
 use crate::etcd::LineOptions;
 use crate::moment::Micros;
 use crate::seed::Chance;
@@ -50,6 +51,9 @@ pub(crate) struct Shape {
     /// True if daemons have the reboot role.
     #[serde(default)]
     pub(crate) reboots: bool,
+    /// The container engines, if any machine has one.
+    #[serde(default)]
+    pub(crate) engines: Option<EngineShape>,
 }
 
 /// A unit that users may want.
@@ -178,14 +182,17 @@ impl Shape {
             failing_per_mille: chance.pick_one(0, &[0, 100]),
             calm_from: draw_length(chance),
             reboots: chance.happens_by_chance(400),
+            engines: None,
         }
     }
 
     /// The text of a unit's file in one of its versions; empty for a unit that there is not.
     pub(crate) fn file_text(&self, unit: usize, version: u64) -> String {
-        let Some(UnitShape { name, kind, installs, wants }) = self.units.get(unit) else {
-            return String::new();
-        };
+        let Some(shape) = self.units.get(unit) else { return String::new() };
+        let UnitShape { name, kind, installs, wants } = shape;
+        if is_container(name) {
+            return self.container_text(shape, version) + &kind.cluster_options(name);
+        }
         let mut text = String::new();
         // A string takes everything.
         let _ = writeln!(text, "# version {version}");
