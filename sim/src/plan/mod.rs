@@ -4,6 +4,8 @@
 //! written down, read again and made smaller; a run has nothing but its plan.
 
 pub(crate) mod container_faults;
+mod container_mix;
+mod container_units;
 pub(crate) mod engines;
 pub(crate) mod faults;
 pub(crate) mod host_faults;
@@ -37,11 +39,11 @@ impl Plan {
     pub fn for_seed(seed: u64) -> Self {
         let root = Seed(seed);
         let mut shape = Shape::draw_from(&Chance::for_purpose(root, "shape"));
-        engines::add_engines(&mut shape, &Chance::for_purpose(root, "engines"));
+        container_units::add_engines(&mut shape, &Chance::for_purpose(root, "engines"));
         let mut faults = FaultMix::draw_from(&Chance::for_purpose(root, "fault mix"))
             .draw_faults(&Chance::for_purpose(root, "faults"), &shape);
         let chance = Chance::for_purpose(root, "container faults");
-        faults.extend(container_faults::draw_faults(&chance, &shape));
+        faults.extend(container_mix::draw_faults(&chance, &shape));
         faults.sort_by_key(|planned| planned.at);
         let requests = UserMix::draw_from(&Chance::for_purpose(root, "user mix"))
             .draw_requests(&Chance::for_purpose(root, "users"), &shape);
