@@ -66,11 +66,11 @@ pub(super) fn not_found(what: &str, name: &str) -> EngineError {
 }
 
 /// The refusal of what cannot be done in the state that things are in.
-pub(super) fn conflict(problem: impl Into<String>) -> EngineError {
+pub(super) fn state_conflict(problem: impl Into<String>) -> EngineError {
     EngineError::Refused { status: 409, problem: problem.into() }
 }
 
 /// The failure of an engine that tried.
-pub(super) fn failure(problem: impl Into<String>) -> EngineError {
+pub(super) fn engine_failure(problem: impl Into<String>) -> EngineError {
     EngineError::Refused { status: 500, problem: problem.into() }
 }

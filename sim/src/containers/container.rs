@@ -90,7 +90,7 @@ impl SimulatedContainer {
     }
 
     /// The file it was made from.
-    pub(super) fn file(&self) -> Option<FileHash> {
+    pub(super) fn unit_file(&self) -> Option<FileHash> {
         self.labels.get(LABEL_FILE)?.parse().ok()
     }
 

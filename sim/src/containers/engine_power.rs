@@ -191,7 +191,7 @@ impl EngineModel {
         if let Some(container) = self.containers.get_mut(&id) {
             container.state = ContainerState::Paused;
         }
-        self.tell(&id, "pause");
+        self.tell_event(&id, "pause");
         Some(id)
     }
 
@@ -203,7 +203,7 @@ impl EngineModel {
             if let Some(container) = self.containers.get_mut(&id) {
                 container.state = ContainerState::Running;
             }
-            self.tell(&id, "unpause");
+            self.tell_event(&id, "unpause");
         }
     }
 

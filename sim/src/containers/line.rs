@@ -125,7 +125,7 @@ impl SimulatedEngine {
         self.lock().model.books.note_mut(unit).wanted = generation;
     }
 
-    /// What a daemon has asked for has come to this: nothing new is to run, or its start has failed.
+    /// The outcome of what a daemon has asked for: nothing new is to run, or its start has failed.
     pub fn note_outcome(&self, unit: &UnitName, has_failed: bool) {
         let mut line = self.lock();
         let notes = line.model.books.note_mut(unit);
@@ -228,7 +228,7 @@ impl SimulatedEngine {
 pub(crate) struct EngineNews {
     /// Programs that were started.
     pub(crate) starts: Vec<ContainerStart>,
-    /// What became of units, in a word.
+    /// The fate of units, in a word.
     pub(crate) changes: Vec<(UnitName, &'static str)>,
 }
 

@@ -56,7 +56,7 @@ pub(super) enum DueEvent {
     EngineStarts(u64),
 }
 
-/// Whether the engine answers.
+/// The engine, as it answers or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EngineProcess {
     /// It does.
@@ -227,7 +227,8 @@ impl EngineModel {
         container.error.clear();
         container.health = container.has_check.then_some("starting");
         let (run, program) = (container.run, container.program.clone());
-        let (unit, file, generation) = (container.unit(), container.file(), container.generation());
+        let (unit, file, generation) =
+            (container.unit(), container.unit_file(), container.generation());
         let has_check = container.has_check;
         if let (Some(unit), Some(file)) = (unit, file) {
             let others_up = self.count_up(&unit).saturating_sub(1);
@@ -243,7 +244,7 @@ impl EngineModel {
             };
             self.books.on_start(start);
         }
-        self.tell(id, "start");
+        self.tell_event(id, "start");
         let fails =
             program.fails.or_else(|| self.happens_by_chance(program.fails_per_mille).then_some(1));
         let ends = match (fails, program.runs) {
@@ -284,7 +285,7 @@ impl EngineModel {
         if let Some(unit) = container.unit() {
             self.books.on_end(&unit, by_itself);
         }
-        self.tell(id, "die");
+        self.tell_event(id, "die");
         self.answer_stops(id);
     }
 
@@ -315,11 +316,11 @@ impl EngineModel {
             return;
         };
         container.health = Some(health);
-        self.tell(id, &format!("health_status: {health}"));
+        self.tell_event(id, &format!("health_status: {health}"));
     }
 
     /// Says that something has happened to a container, to those who listen.
-    pub(super) fn tell(&mut self, id: &str, action: &str) {
+    pub(super) fn tell_event(&mut self, id: &str, action: &str) {
         if self.process == EngineProcess::Down {
             return;
         }

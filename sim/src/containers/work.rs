@@ -8,7 +8,9 @@ use std::time::Duration;
 use musterd::runner::docker::client::{CreatedContainer, EngineError, EngineSetup, MarkedResource};
 use tokio::sync::oneshot;
 
-use super::calls::{CallResult, EngineAnswer, EngineCall, OpenCall, conflict, failure, not_found};
+use super::calls::{
+    CallResult, EngineAnswer, EngineCall, OpenCall, engine_failure, not_found, state_conflict,
+};
 use super::container::{ContainerState, SimulatedContainer};
 use super::state::{DueEvent, EngineModel, EngineProcess};
 
@@ -76,7 +78,7 @@ impl EngineModel {
                 let Some(container) = self.containers.get_mut(&id) else { return Ok(()) };
                 if container.state == ContainerState::Removing {
                     let problem = format!("removal of container {id} is already in progress");
-                    return Err(conflict(problem));
+                    return Err(state_conflict(problem));
                 }
                 if container.is_up() {
                     container.is_stopping = true;
@@ -106,7 +108,7 @@ impl EngineModel {
         };
         container.is_stopping = true;
         let (run, grace) = (container.run, container.stop_grace);
-        self.tell(id, "kill");
+        self.tell_event(id, "kill");
         self.ask_to_end(id);
         self.push_due(grace, DueEvent::GraceIsOver { id: id.to_owned(), run });
     }
@@ -154,17 +156,17 @@ impl EngineModel {
                     return Err(not_found("image", &body.image));
                 }
                 if let Some(id) = self.find_id(name) {
-                    return Err(conflict(format!(
+                    return Err(state_conflict(format!(
                         "Conflict. The container name \"/{name}\" is already in use by container \"{id}\"."
                     )));
                 }
                 if fails(self) {
-                    return Err(failure("no space left on device"));
+                    return Err(engine_failure("no space left on device"));
                 }
                 let id = self.take_id();
                 let made = SimulatedContainer::new(name, body, self.wall);
                 self.containers.insert(id.clone(), made);
-                self.tell(&id, "create");
+                self.tell_event(&id, "create");
                 let warnings = Vec::new();
                 Ok(EngineAnswer::Created(CreatedContainer { id, warnings }))
             }
@@ -176,10 +178,10 @@ impl EngineModel {
                 match found.filter(|found| found.state == ContainerState::Paused) {
                     Some(found) => {
                         found.state = ContainerState::Running;
-                        self.tell(&id, "unpause");
+                        self.tell_event(&id, "unpause");
                         Ok(EngineAnswer::Done)
                     }
-                    None => Err(failure(format!("Container {id} is not paused"))),
+                    None => Err(engine_failure(format!("Container {id} is not paused"))),
                 }
             }
             EngineCall::Remove(name) => self.remove_by_call(name, fails(self)),
@@ -212,14 +214,16 @@ impl EngineModel {
         match container.state {
             ContainerState::Running | ContainerState::Paused => return Ok(EngineAnswer::Done),
             ContainerState::Removing => {
-                return Err(conflict("container is marked for removal and cannot be started"));
+                return Err(state_conflict(
+                    "container is marked for removal and cannot be started",
+                ));
             }
             ContainerState::Created | ContainerState::Exited => {}
         }
         if fails {
             "OCI runtime create failed".clone_into(&mut container.error);
             container.exit_code = 128;
-            return Err(failure("OCI runtime create failed"));
+            return Err(engine_failure("OCI runtime create failed"));
         }
         self.begin_run(&id, false);
         Ok(EngineAnswer::Done)
@@ -229,10 +233,10 @@ impl EngineModel {
         let id = self.existing_id(name)?;
         let found = self.containers.get_mut(&id);
         let Some(container) = found.filter(|found| found.state == ContainerState::Running) else {
-            return Err(conflict(format!("container {id} is not running")));
+            return Err(state_conflict(format!("container {id} is not running")));
         };
         container.is_stopping = true;
-        self.tell(&id, "kill");
+        self.tell_event(&id, "kill");
         if signal == "SIGKILL" {
             self.kill_later(&id);
         } else {
@@ -247,7 +251,7 @@ impl EngineModel {
             if let Some(container) = self.containers.get_mut(&id) {
                 container.state = ContainerState::Exited;
             }
-            return Err(failure("unable to remove filesystem: device or resource busy"));
+            return Err(engine_failure("unable to remove filesystem: device or resource busy"));
         }
         self.remove_now(&id);
         Ok(EngineAnswer::Done)
@@ -255,14 +259,14 @@ impl EngineModel {
 
     /// A container is gone.
     pub(super) fn remove_now(&mut self, id: &str) {
-        self.tell(id, "destroy");
+        self.tell_event(id, "destroy");
         self.containers.remove(id);
         self.answer_stops(id);
     }
 
     fn pull_image(&mut self, name: &str, fails: bool) -> CallResult {
         if self.is_registry_away || fails {
-            return Err(failure("dial tcp: lookup registry.example: i/o timeout"));
+            return Err(engine_failure("dial tcp: lookup registry.example: i/o timeout"));
         }
         self.images.insert(name.to_owned());
         Ok(EngineAnswer::Done)
