@@ -40,6 +40,23 @@ const SENTENCES: &[(&str, &str)] = &[
     ("name-taken", "{} has a unit of its own under the name of one of the cluster's"),
     ("suspended", "{} sleeps"),
     ("soft-reboot", "the userspace of {} goes down, and is there again at once"),
+    ("engine-restarted", "the container engine of {} is stopped, and started again after it"),
+    ("engine-killed", "the container engine of {} is killed, and started again after it"),
+    ("engine-hung", "the container engine of {} reads no calls"),
+    ("engine-lost", "the daemon of {} loses its line to the container engine"),
+    ("events-lost", "the container engine of {} tells nobody of what happens"),
+    ("registry-away", "no image can be fetched on {}"),
+    ("images-pruned", "a person removes all images on {}"),
+    ("container-killed", "a person kills a container on {}"),
+    ("container-out-of-memory", "a container on {} has used up its memory"),
+    ("container-stopped", "a person stops a container on {}"),
+    ("container-started", "a person starts a container on {} that has ended"),
+    ("container-removed", "a person removes a container on {}"),
+    ("container-paused", "a person has a container on {} stand still"),
+    (
+        "container-name-taken",
+        "{} has a container of its own under the name of one of the cluster's",
+    ),
     ("launch", "a user wants {} to run"),
     ("load", "a user wants {} loaded and not up"),
     ("deactivate", "a user wants {} to be nowhere"),
@@ -123,10 +140,11 @@ fn kind_and_details(item: &impl Serialize) -> (String, Value) {
     }
 }
 
-/// A fault of one host has its kind within. The number that picks a unit there, of those there are then, says nothing to a reader.
+/// A fault of one host, or of its container engine, has its kind within. The number that picks a unit there, of those there are then, says
+/// nothing to a reader.
 fn host_kind((kind, about): (String, Value)) -> (String, Value) {
     match (kind.as_str(), about) {
-        ("host", Value::Array(parts)) => match parts.as_slice() {
+        ("host" | "container", Value::Array(parts)) => match parts.as_slice() {
             [machine, fault] => (kind_and_details(fault).0, machine.clone()),
             _ => (kind, Value::Array(parts)),
         },
@@ -213,6 +231,7 @@ fn shorten_hashes(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::container_faults::ContainerFault;
     use crate::plan::faults::Fault;
     use crate::plan::host_faults::HostFault;
     use crate::plan::users::UserRequest;
@@ -234,6 +253,10 @@ mod tests {
                 "a unit of m1 fails by itself, for 1.000000 s",
             ),
             (Fault::Host(0, HostFault::Suspended), "m0 sleeps, for 1.000000 s"),
+            (
+                Fault::Container(1, ContainerFault::ContainerKilled(5)),
+                "a person kills a container on m1, for 1.000000 s",
+            ),
         ] {
             assert_eq!(describe_fault(&fault, second, &plan), text);
         }
