@@ -159,7 +159,7 @@ impl SimulatedEngine {
         };
         Some(HostUnit {
             file,
-            running: up.and_then(SimulatedContainer::file),
+            running: up.and_then(SimulatedContainer::unit_file),
             active,
             generation: notes.generation,
             ended: notes.ended,
