@@ -46,6 +46,7 @@ fn a_rule_of_a_leader_that_is_left_out_is_noticed() {
         "lost-lead-unnoticed",
         "members-not-recorded",
         "own-commit-not-waited-for",
+        "resigned-leader-stays-away",
         "restored-store-waited-for",
         "return-in-one-boot-overlooked",
     ] {

@@ -195,9 +195,16 @@ impl LeaderView {
         if self.cluster.is_none() {
             self.members.clone_from(&snapshot.members);
             let predecessor = self.predecessor.take();
-            // It left the lead while it is registered, and is no member any more: it has taken its leave.
+            // It left the lead, is no member any more, and says in its record that it goes. One that does not say so is back after its
+            // leave, or is ourselves, and a member again.
+            let goes = |machine: &MachineId| {
+                let record = snapshot.machines.get(machine);
+                record.is_some_and(|record| {
+                    record.leaving || is_planted("resigned-leader-stays-away")
+                })
+            };
             let resigned = predecessor.as_ref().map(|(machine, _)| machine).filter(|machine| {
-                machines.contains(*machine)
+                goes(machine)
                     && !snapshot.members.contains(*machine)
                     && !snapshot.members.is_empty()
             });

@@ -81,9 +81,10 @@ impl PaperCluster {
         self.change(Change::Machine(machine.id.clone(), Some(machine)));
     }
 
-    /// Writes the record of a machine again, as it was.
-    pub(crate) fn rewrite(&mut self, id: &str) {
-        let machine = self.snapshot.machines.get(&id.parse().unwrap()).unwrap().clone();
+    /// Writes the record of a machine again, as it was, or with the word that it goes.
+    pub(crate) fn rewrite(&mut self, id: &str, leaving: bool) {
+        let mut machine = self.snapshot.machines.get(&id.parse().unwrap()).unwrap().clone();
+        machine.leaving |= leaving;
         self.change(Change::Machine(machine.id.clone(), Some(machine)));
     }
 

@@ -6,6 +6,7 @@
 //! | `rewrite ID…` | their records are written again as they are |
 //! | `lose ID…` | their leases end |
 //! | `leave ID…` | they take their leave: the record of the members is without them |
+//! | `parting ID…` | their records say that they go |
 //! | `launch UNIT…`, `destroy UNIT…` | what a user wants |
 //! | `drain ID TIME` | its units are to move away within that time |
 //! | `members ID…` | the record of the members, as an earlier leader left it |
@@ -241,7 +242,8 @@ impl Reign {
             let machine = argument.parse::<MachineId>();
             match verb {
                 "machine" => self.store.register(argument),
-                "rewrite" => self.store.rewrite(argument),
+                "rewrite" => self.store.rewrite(argument, false),
+                "parting" => self.store.rewrite(argument, true),
                 "lose" => self.store.change(Change::Machine(machine.unwrap(), None)),
                 "leave" => {
                     let mut members = self.store.snapshot.members.clone();
