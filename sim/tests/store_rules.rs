@@ -137,6 +137,14 @@ fn a_lease_that_nothing_is_known_of_hides_no_other() {
     );
 }
 
+#[test]
+fn a_file_that_a_backup_names_again_stays() {
+    holds_unless(
+        "file-removed-from-a-backup",
+        passes!(crossed::a_file_that_a_backup_names_again_stays),
+    );
+}
+
 /// Runs a case of our own on a store of one member.
 fn with_store<F: Future<Output = bool>>(case: impl FnOnce(Bed) -> F) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

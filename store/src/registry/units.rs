@@ -3,7 +3,7 @@
 //! A file is written again with every unit that names it, in the same commit. So a file found unnamed can be removed
 //! guarded by the revision at which it was found: whoever names it meanwhile has raised that revision.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -25,8 +25,15 @@ const READ_ONE_BY_ONE: usize = 32;
 /// How often units are tried to be removed while others write them.
 const ATTEMPTS: usize = 10;
 
+/// The units that a file's removal rests on, of those that named it: as many as leave room in a commit for more than one file. Where more
+/// named it, a backup that has some of them has most.
+const GUARDING_UNITS: usize = 32;
+
 /// Single reads under way at once.
 const READS_UNDER_WAY: usize = 8;
+
+/// Files that units have ceased to name, with those units.
+type FormerFiles = BTreeMap<FileHash, BTreeSet<UnitName>>;
 
 /// The outcome of a destruction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,7 +145,7 @@ impl Registry {
             })
             .collect();
         if !former.is_empty() {
-            self.remove_unnamed(Some(former)).await?;
+            self.remove_unnamed(Some(&former), &BTreeSet::new()).await?;
         }
         Ok(written)
     }
@@ -161,10 +168,7 @@ impl Registry {
     }
 
     /// Files that the units name now and will not name once they are written.
-    async fn files_replaced_by(
-        &self,
-        units: &[UnitWrite],
-    ) -> Result<BTreeSet<FileHash>, StoreError> {
+    async fn files_replaced_by(&self, units: &[UnitWrite]) -> Result<FormerFiles, StoreError> {
         let replaced: BTreeMap<&UnitName, FileHash> = units
             .iter()
             .filter(|unit| unit.expected != 0)
@@ -172,12 +176,16 @@ impl Registry {
             .collect();
         let keys = replaced.keys().map(|name| Key::Unit((*name).clone())).collect();
         let records = self.read_many(keys, UNITS).await?;
-        let former = records.into_iter().filter_map(|(key, record)| {
-            let Key::Unit(name) = key else { return None };
-            let file = decode::<UnitRecord>(&record.value).ok()?.file_hash();
-            (replaced.get(&name)? != &file).then_some(file)
-        });
-        Ok(former.collect())
+        let mut former = FormerFiles::new();
+        for (key, record) in records {
+            let (Key::Unit(name), Ok(unit)) = (key, decode::<UnitRecord>(&record.value)) else {
+                continue;
+            };
+            if replaced.get(&name).is_some_and(|file| *file != unit.file_hash()) {
+                former.entry(unit.file_hash()).or_default().insert(name);
+            }
+        }
+        Ok(former)
     }
 
     /// Removes units whatever they say, unreadable ones too, and files no unit names any more. One that is written meanwhile is
@@ -186,7 +194,7 @@ impl Registry {
         let mut left: BTreeSet<UnitName> = names.iter().cloned().collect();
         let mut outcome = DestroyOutcome::default();
         // What an unreadable unit named is not known, so then every file is looked at.
-        let mut files = Some(BTreeSet::new());
+        let mut files = Some(FormerFiles::new());
         for _ in 0..ATTEMPTS {
             let keys = left.iter().cloned().map(Key::Unit).collect();
             let mut found = BTreeMap::new();
@@ -208,10 +216,10 @@ impl Registry {
                     continue;
                 };
                 outcome.revision = outcome.revision.max(revision);
-                outcome.destroyed.push(name);
+                outcome.destroyed.push(name.clone());
                 let file = decode::<UnitRecord>(&record.value).ok().map(|unit| unit.file_hash());
                 files = files.zip(file).map(|(mut files, file)| {
-                    files.insert(file);
+                    files.entry(file).or_default().insert(name);
                     files
                 });
             }
@@ -222,7 +230,8 @@ impl Registry {
         outcome.unknown.sort();
         outcome.destroyed.sort();
         if !outcome.destroyed.is_empty() {
-            self.remove_unnamed(files).await?;
+            let destroyed = outcome.destroyed.iter().cloned().collect();
+            self.remove_unnamed(files.as_ref(), &destroyed).await?;
         }
         match left.pop_first() {
             None => Ok(outcome),
@@ -230,13 +239,37 @@ impl Registry {
         }
     }
 
-    /// Removes those of the files (`None`: of all files) that no unit names.
-    async fn remove_unnamed(&self, files: Option<BTreeSet<FileHash>>) -> Result<(), RegistryError> {
+    /// Removes files that no unit names any more: of these, each with the units that named it, or else of all, once `changed` are gone.
+    ///
+    /// Each removal rests on those units as they are when it is decided upon. A backup may be put in the store's place at this very moment:
+    /// the file is in it as it was, and so are the units that name it.
+    async fn remove_unnamed(
+        &self,
+        files: Option<&FormerFiles>,
+        changed: &BTreeSet<UnitName>,
+    ) -> Result<(), RegistryError> {
+        for _ in 0..ATTEMPTS {
+            let pieces = self.unnamed_pieces(files, changed).await?;
+            let written =
+                packing::write_pieces(&self.store, None, &pieces).await.map_err(unguarded_error)?;
+            // A conflict means that a unit has changed since, and may name the file again.
+            if !written.iter().any(|piece| matches!(piece, PieceOutcome::Conflict)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn unnamed_pieces(
+        &self,
+        files: Option<&FormerFiles>,
+        changed: &BTreeSet<UnitName>,
+    ) -> Result<Vec<CommitPiece>, RegistryError> {
         // The files are read before the units: a unit that is written between the two raises its file's revision, and
         // one that was written before is seen.
-        let files: Vec<(FileHash, KeyValue)> = match files {
-            Some(hashes) => {
-                let keys = hashes.into_iter().map(Key::File).collect();
+        let stored: Vec<(FileHash, KeyValue)> = match files {
+            Some(former) => {
+                let keys = former.keys().copied().map(Key::File).collect();
                 self.read_many(keys, FILES).await?
             }
             None => self.with_keys(self.list(FILES).await?),
@@ -247,13 +280,15 @@ impl Registry {
             _ => None,
         })
         .collect();
-        if files.is_empty() {
-            return Ok(());
+        if stored.is_empty() {
+            return Ok(Vec::new());
         }
         let units = self.list(UNITS).await?;
+        let mut revisions = HashMap::new();
         let mut named = HashSet::new();
         let mut unreadable = Vec::new();
         for unit in &units {
+            revisions.insert(unit.key.as_str(), unit.mod_revision);
             match decode::<UnitRecord>(&unit.value) {
                 Ok(record) => {
                     named.insert(record.file_hash());
@@ -266,20 +301,24 @@ impl Registry {
             let hash = hash.to_string();
             unreadable.iter().any(|u| u.value.windows(hash.len()).any(|w| w == hash.as_bytes()))
         };
-        let pieces: Vec<CommitPiece> = files
-            .into_iter()
-            .filter(|(hash, _)| !named.contains(hash) && !mentioned(hash))
-            .map(|(_, record)| CommitPiece {
-                guards: vec![Guard::Modified {
-                    key: record.key.clone(),
-                    revision: record.mod_revision,
-                }],
+        let unnamed =
+            stored.into_iter().filter(|(hash, _)| !named.contains(hash) && !mentioned(hash));
+        let pieces = unnamed.map(|(hash, record)| {
+            let unchanged =
+                Guard::Modified { key: record.key.clone(), revision: record.mod_revision };
+            let former = files.and_then(|files| files.get(&hash)).unwrap_or(changed);
+            let as_read = former.iter().take(GUARDING_UNITS).map(|name| {
+                let key = self.key(&Key::Unit(name.clone()));
+                let revision = revisions.get(key.as_str()).copied().unwrap_or(0);
+                Guard::Modified { key, revision }
+            });
+            let as_read = as_read.filter(|_| !is_planted("file-removed-from-a-backup"));
+            CommitPiece {
+                guards: std::iter::once(unchanged).chain(as_read).collect(),
                 ops: vec![Op::Delete { key: record.key }],
-            })
-            .collect();
-        // A conflict means that a unit names the file again.
-        packing::write_pieces(&self.store, None, &pieces).await.map_err(unguarded_error)?;
-        Ok(())
+            }
+        });
+        Ok(pieces.collect())
     }
 
     /// Those of the keys, all of one kind, that exist.

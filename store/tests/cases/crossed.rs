@@ -1,10 +1,11 @@
 //! Two who do the same at the same moment, and a store that is silent about one of several things.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use muster_common::lease::Presence;
 use muster_common::machine::MachineId;
@@ -15,11 +16,13 @@ use muster_store::{
 
 use crate::machines::present;
 use crate::support::Bed;
+use crate::units::{file, write};
 
 /// A store in which something happens between what a caller has read and what it writes upon that.
 struct Crossed {
     store: Arc<dyn Store>,
-    before_commit: Mutex<Option<BoxFuture<'static, ()>>>,
+    /// By the commits from now on.
+    before_commits: Mutex<VecDeque<BoxFuture<'static, ()>>>,
     /// It says nothing of this lease.
     silent_about: Option<LeaseId>,
 }
@@ -35,7 +38,7 @@ impl Store for Crossed {
     }
 
     async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
-        let crossing = self.before_commit.lock().unwrap().take();
+        let crossing = self.before_commits.lock().unwrap().pop_front();
         if let Some(crossing) = crossing {
             crossing.await;
         }
@@ -76,7 +79,7 @@ pub(crate) async fn of_two_who_campaign_at_the_same_moment_one_leads(bed: &Bed) 
     };
     let crossed = Crossed {
         store: Arc::clone(&bed.store),
-        before_commit: Mutex::new(Some(Box::pin(crossing))),
+        before_commits: Mutex::new([crossing.boxed()].into()),
         silent_about: None,
     };
     let registry = Registry::new(Arc::new(crossed), &bed.prefix);
@@ -89,7 +92,7 @@ pub(crate) async fn a_lease_that_nothing_is_known_of_hides_no_other(bed: &Bed) {
     let [first, second] = presences(bed).await;
     let crossed = Crossed {
         store: Arc::clone(&bed.store),
-        before_commit: Mutex::default(),
+        before_commits: Mutex::default(),
         silent_about: Some(second.lease.id),
     };
     let registry = Registry::new(Arc::new(crossed), &bed.prefix);
@@ -99,4 +102,25 @@ pub(crate) async fn a_lease_that_nothing_is_known_of_hides_no_other(bed: &Bed) {
     assert_eq!(left.into_keys().collect::<Vec<_>>(), [first.machine]);
     // Where it is all that was asked for, nothing is known, and that is said.
     assert!(registry.time_left(&[second.machine].into(), limit).await.is_err());
+}
+
+pub(crate) async fn a_file_that_a_backup_names_again_stays(bed: &Bed) {
+    let web = |text: &str, seen| vec![write("web.service", &file(text), seen)];
+    bed.registry().write_units(web("a", 0)).await.unwrap();
+    let before = bed.get("unit/web.service").await.unwrap();
+    // The backup has the unit as it was, and its file at the very revision that it has.
+    let put = Op::Put { key: before.key.clone(), value: before.value.clone(), lease: None };
+    let store = Arc::clone(&bed.store);
+    let restored = async move {
+        store.commit(vec![], vec![put]).await.unwrap();
+    };
+    let crossed = Crossed {
+        store: Arc::clone(&bed.store),
+        before_commits: Mutex::new([async {}.boxed(), restored.boxed()].into()),
+        silent_about: None,
+    };
+    let registry = Registry::new(Arc::new(crossed), &bed.prefix);
+    registry.write_units(web("b", before.mod_revision)).await.unwrap();
+    let former = format!("file/{}", file("a").hash());
+    assert!(bed.get(&former).await.is_some(), "the unit that the backup brought back has no text");
 }
