@@ -51,7 +51,7 @@ pub(super) struct ContainerBooks {
     units: BTreeMap<UnitName, ContainerNotes>,
     /// Starts since they were taken last.
     pub(super) starts: Vec<ContainerStart>,
-    /// What became of units since that was taken last, in a word.
+    /// The fates of units since they were taken last, in a word.
     pub(super) changes: Vec<(UnitName, &'static str)>,
 }
 

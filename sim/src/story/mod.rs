@@ -97,7 +97,7 @@ mod tests {
         probe::plant_fault(None);
         assert_eq!(outcome.violations[0].word, "placed-without-unit");
         assert_eq!((small.faults.len(), small.requests.len()), (0, 1), "{story}");
-        for part in ["placed-without-unit at ", "It breaks: ", "a user wants ", "commits +"] {
+        for part in ["placed-without-unit at ", "It breaks: ", "* a user ", "* VIOLATION "] {
             assert!(story.contains(part), "{part}:\n{story}");
         }
         assert!(!story.contains("/muster/v1/"), "{story}");
