@@ -45,7 +45,11 @@ pub(super) fn play_round(
             begin_fault(cluster, fault, builds)?;
             lasting.push(fault);
         }
-        let over = |fault: &Fault| fault.begins + fault.lasts <= now;
+        // Room is waited for, which nobody gives while the store stands still.
+        let keeps_from_ending = lasting.iter().any(|fault| !fault.kind.ends_last());
+        let over = |fault: &Fault| {
+            fault.begins + fault.lasts <= now && !(fault.kind.ends_last() && keeps_from_ending)
+        };
         for fault in lasting.iter().filter(|fault| over(fault)) {
             end_fault(cluster, *fault)?;
             if fault.kind.exchanges_data() {

@@ -142,6 +142,11 @@ impl FaultKind {
         )
     }
 
+    /// True if its end needs a store that answers, and so waits for the ends of all others of its round.
+    pub(super) fn ends_last(self) -> bool {
+        self == Self::StoreFull
+    }
+
     /// True if the data of all members are exchanged for it, which takes every host and every member.
     pub(super) fn exchanges_data(self) -> bool {
         matches!(self, K::StoreRestored | K::StoreEmptied)
