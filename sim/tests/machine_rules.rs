@@ -8,7 +8,7 @@ mod machine;
 
 use exam::holds_unless;
 use machine::{Machine, long_after, name, reported, request_unit, timed_store, wait_until};
-use muster_common::state::DesiredState::Launched;
+use muster_common::state::DesiredState::{Launched, Loaded};
 use muster_store::Registry;
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
@@ -109,6 +109,44 @@ fn a_start_that_nobody_wants_any_more_is_not_begun() {
             long_after().await;
             daemon.kill().await;
             asked_for(&machine, "start coming.service").is_none()
+        })
+    });
+}
+
+#[test]
+fn a_start_that_hangs_is_ended_by_a_stop() {
+    holds_unless("superseded-chain-goes-on", || {
+        run_case(async {
+            let (registry, _disk) = timed_store();
+            let machine = Machine::new("m1", "10.0.0.1");
+            machine.host.hold_starts("slow.service", true);
+            let daemon = machine.start(&registry);
+            request_unit(&registry, "slow.service", UNIT, Launched).await;
+            machine.host.until_asked("start slow.service").await;
+            request_unit(&registry, "slow.service", UNIT, Loaded).await;
+            long_after().await;
+            daemon.kill().await;
+            asked_for(&machine, "stop slow.service").is_some()
+        })
+    });
+}
+
+#[test]
+fn a_daemon_that_comes_back_goes_on_under_its_lease() {
+    holds_unless("lease-not-remembered", || {
+        run_case(async {
+            let (registry, _disk) = timed_store();
+            let machine = Machine::new("m1", "10.0.0.1");
+            let id = "m1".parse().unwrap();
+            let daemon = machine.start(&registry);
+            launch_unit(&registry, "a.service", UNIT).await;
+            let (_, before) = registry.read_registration(&id).await.unwrap().unwrap();
+            daemon.kill().await;
+            let daemon = machine.start(&registry);
+            launch_unit(&registry, "b.service", UNIT).await;
+            let (_, after) = registry.read_registration(&id).await.unwrap().unwrap();
+            daemon.kill().await;
+            before.is_some() && before == after
         })
     });
 }
