@@ -1,7 +1,8 @@
 //! Units and their files.
 //!
 //! A file is written again with every unit that names it, in the same commit. So a file found unnamed can be removed
-//! guarded by the revision at which it was found: whoever names it meanwhile has raised that revision.
+//! guarded by the revision at which it was found: whoever names it meanwhile has raised that revision. A backup that is put back
+//! raises none, so the removal rests on the units that named the file as well.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::store::{Guard, KeyValue, Op, Range, StoreError};
 /// Above this many records of a kind, reading all of the kind costs less than reading each.
 const READ_ONE_BY_ONE: usize = 32;
 
-/// How often units are tried to be removed while others write them.
+/// How often units, and the files that they leave, are tried to be removed while others write units.
 const ATTEMPTS: usize = 10;
 
 /// The units that a file's removal rests on, of those that named it: as many as leave room in a commit for more than one file. Where more

@@ -86,11 +86,11 @@ pub(super) struct PassProgress {
     pub(super) stage: PassStage,
 }
 
-/// Placements that have come and are not believed yet: whose store it is, is asked after each reset.
+/// The listing of placements, which says whose it is, as the present registration rests on it.
 #[derive(Debug, Default)]
-pub(super) struct Unverified {
+pub(super) struct ListingTrust {
     /// A listing was believed under this registration.
-    pub(super) listed: bool,
+    pub(super) believed: bool,
     /// The time at which the placements are watched anew, after some that could not be believed.
     pub(super) retry_at: Option<Duration>,
     /// The cluster is remembered on disk, as far as this registration goes.
@@ -135,7 +135,7 @@ pub struct Node {
     /// Units of which nothing is said any more, so that others may have them.
     pub(super) released: BTreeSet<UnitName>,
 
-    pub(super) unverified: Unverified,
+    pub(super) listing: ListingTrust,
     /// So many last known placements were said not to be carried out.
     pub(super) withheld: usize,
 
@@ -174,7 +174,7 @@ impl Node {
             owned_count: 0,
             outlook: Outlook::Stays,
             released: BTreeSet::new(),
-            unverified: Unverified::default(),
+            listing: ListingTrust::default(),
             withheld: 0,
             pass: PassProgress::default(),
             store_grace: Some(now + STORE_GRACE),
@@ -252,7 +252,7 @@ impl Node {
             self.steady_at,
             self.save.at.filter(|_| !self.save.under_way),
             self.store_grace,
-            self.unverified.retry_at,
+            self.listing.retry_at,
             self.rejoin_at,
             Some(self.relist_at),
         ];
@@ -290,7 +290,7 @@ impl Node {
             self.rejoin_at = None;
             self.effects.push(NodeEffect::ReadStates);
         }
-        if is_due(self.unverified.retry_at) {
+        if is_due(self.listing.retry_at) {
             self.watch_again();
         }
         if is_due(Some(self.relist_at)) {
@@ -382,7 +382,7 @@ impl Node {
         // A session is either being read in, or begun.
         debug_assert!(self.joining.is_none() || self.presence.is_none());
         // What could not be believed is read anew for as long as the session lasts.
-        debug_assert!(self.unverified.retry_at.is_none() || self.presence.is_some());
+        debug_assert!(self.listing.retry_at.is_none() || self.presence.is_some());
         // One chain a unit: what is on its way is not refused at the same time.
         debug_assert!(self.refused.keys().all(|unit| !self.running.contains_key(unit)));
     }

@@ -67,9 +67,9 @@ impl Node {
         self.presence = None;
         self.joining = None;
         self.rejoin_at = None;
-        self.unverified.remembered = false;
-        self.unverified.listed = false;
-        self.unverified.retry_at = None;
+        self.listing.remembered = false;
+        self.listing.believed = false;
+        self.listing.retry_at = None;
         self.effects.push(NodeEffect::StopWatching);
     }
 
@@ -139,7 +139,7 @@ impl Node {
                 self.on_listing(now, memory, snapshot);
             }
             // What comes after a listing that is not believed is of the same store.
-            event if self.unverified.retry_at.is_none() => {
+            event if self.listing.retry_at.is_none() => {
                 self.believe_placements(now, memory, event);
             }
             _ => {}
@@ -149,7 +149,7 @@ impl Node {
     /// Believes a listing if the store that gave it holds the cluster that this machine is registered in. To ask afterwards whose
     /// store it is would be too late: another one may answer by then.
     fn on_listing(&mut self, now: Duration, memory: &NodeMemory<'_>, snapshot: Box<Snapshot>) {
-        self.unverified.retry_at = None;
+        self.listing.retry_at = None;
         if snapshot.unreadable.contains_key(IDENTITY) {
             let problem = "the record of the cluster's identity cannot be read".to_owned();
             self.report_fact(NodeFact::PlacementsUnknown(problem));
@@ -170,12 +170,12 @@ impl Node {
 
     /// What was sent is dropped for good: a later answer is of a later store.
     fn watch_again_at(&mut self, at: Duration) {
-        self.unverified.retry_at = Some(at);
+        self.listing.retry_at = Some(at);
         self.effects.push(NodeEffect::StopWatching);
     }
 
     pub(super) fn watch_again(&mut self) {
-        self.unverified.retry_at = None;
+        self.listing.retry_at = None;
         self.effects.push(NodeEffect::WatchPlacements);
     }
 
@@ -229,10 +229,10 @@ impl Node {
             self.report.mark_doubted(unit);
         }
         // A backup may have been put back since the listing before, with states in it that were taken back meanwhile.
-        if self.unverified.listed && !is_planted("restored-states-kept") {
+        if self.listing.believed && !is_planted("restored-states-kept") {
             self.effects.push(NodeEffect::ReadStates);
         }
-        self.unverified.listed = true;
+        self.listing.believed = true;
         self.on_placements_changed(now);
     }
 
@@ -264,11 +264,11 @@ impl Node {
     fn on_placements_changed(&mut self, now: Duration) {
         self.pass.due = true;
         // Before the first of them is carried out. A machine that has carried out nothing may still go anywhere.
-        if !self.unverified.remembered
+        if !self.listing.remembered
             && !self.desired.is_empty()
             && !is_planted("cluster-not-remembered")
         {
-            self.unverified.remembered = true;
+            self.listing.remembered = true;
             self.effects.push(NodeEffect::RememberCluster);
         }
         if self.basis == Basis::Store && !is_planted("placements-never-saved") {
