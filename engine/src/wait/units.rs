@@ -334,19 +334,24 @@ fn unit_progress(snapshot: &Snapshot, wait: &WaitFor) -> UnitProgress {
                 file.is_some_and(|f| Requirements::from_file(name, f).is_ok_and(|r| r.global))
             };
             let Some(places) = places else {
-                return match (unit.desired, is_global()) {
-                    (DesiredState::Inactive, _) => UnitProgress::Unknown,
-                    // On every eligible machine, of which there are none.
-                    (_, true) => UnitProgress::Done(Vec::new()),
-                    (_, false) => UnitProgress::Unplaced,
+                return match unit.desired {
+                    DesiredState::Inactive => UnitProgress::Unknown,
+                    // The leader has not looked at it yet, or no machine is eligible; that it is on all of none says neither.
+                    _ if is_global() && is_planted("global-done-before-it-is-placed") => {
+                        UnitProgress::Done(Vec::new())
+                    }
+                    _ => UnitProgress::Unplaced,
                 };
             };
             // Where it is only about to take over it does not have to be up yet; stopped it is to be everywhere.
             let up = wait.until == Until::Launched;
             // A global unit is on the machines that are here. One that is away has its placement for when it comes back, and whether
-            // it does holds nobody up.
+            // it does holds nobody up, unless all are away: then it is nowhere.
             let is_away = |id: &MachineId| !snapshot.machines.contains_key(id);
+            let all_away =
+                places.keys().all(is_away) && !is_planted("global-done-with-nobody-here");
             let skips_away = places.keys().any(is_away)
+                && !all_away
                 && is_global()
                 && !is_planted("absent-machine-holds-global-up");
             let counted = |id: &MachineId| {

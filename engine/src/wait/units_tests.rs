@@ -41,6 +41,16 @@ impl Story {
         self
     }
 
+    /// Makes the unit one for every machine.
+    fn global(mut self) -> Self {
+        let text = "[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=yes\n";
+        let file = FileHash::of_text(text);
+        self.snapshot.apply(Change::File(file, Some(text.parse::<UnitFile>().unwrap().into())));
+        let unit = self.snapshot.units.get(&name()).unwrap().clone();
+        self.snapshot.apply(Change::Unit(name(), Some(Unit { file, ..unit })));
+        self
+    }
+
     fn destroyed(mut self) -> Self {
         self.snapshot.apply(Change::Unit(name(), None));
         self
@@ -342,17 +352,25 @@ fn a_machine_that_is_away_holds_no_start_of_a_global_unit_up() {
         let machine = serde_json::json!({"id": id, "address": "", "runners": ["systemd"]});
         Change::Machine(id.parse().unwrap(), Some(serde_json::from_value(machine).unwrap()))
     };
-    let mut story = Story::of(Until::Launched, true).wanted(Launched, 2);
-    let text = "[Service]\nExecStart=/bin/true\n[X-Fleet]\nGlobal=yes\n";
-    let file = FileHash::of_text(text);
-    story.snapshot.apply(Change::File(file, Some(text.parse::<UnitFile>().unwrap().into())));
-    let unit = Unit { name: name(), file, desired: Launched, generation: 2, revision: 1 };
-    story.snapshot.apply(Change::Unit(name(), Some(unit)));
+    let mut story = Story::of(Until::Launched, true).wanted(Launched, 2).global();
     story.snapshot.apply(here("m1"));
+    // Where nobody is here it is nowhere, and not done.
+    let mut nowhere = Story::of(Until::Launched, true).wanted(Launched, 2).global();
+    nowhere = nowhere.placed("m2", Launched, 1);
+    assert_eq!(nowhere.sent_events(), ["on m2"]);
     // The other has left and is not told of the start any more.
     let mut story = story.placed("m1", Launched, 2).placed("m2", Launched, 1);
     story.sent_events();
     story = story.reports("m1", "active/running", Launched, 2);
+    assert_eq!(story.sent_events(), ["done m1"]);
+}
+
+#[test]
+fn a_global_unit_is_not_done_before_it_is_anywhere() {
+    let mut story = Story::of(Until::Launched, true).wanted(Launched, 2).global();
+    assert!(story.sent_events().is_empty());
+    assert!(story.has_unplaced(), "who waits is told why, if no machine takes it");
+    let mut story = story.placed("m1", Launched, 2).reports("m1", "active/running", Launched, 2);
     assert_eq!(story.sent_events(), ["done m1"]);
 }
 
@@ -369,6 +387,14 @@ fn a_rule_of_waits_that_is_left_out_is_noticed() {
     fails_without(
         "failed-stop-waited-for-ever",
         what_does_not_stop_ends_the_wait_for_its_end_with_the_reason,
+    );
+    fails_without(
+        "global-done-before-it-is-placed",
+        a_global_unit_is_not_done_before_it_is_anywhere,
+    );
+    fails_without(
+        "global-done-with-nobody-here",
+        a_machine_that_is_away_holds_no_start_of_a_global_unit_up,
     );
     fails_without(
         "absent-machine-holds-global-up",
