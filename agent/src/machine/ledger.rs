@@ -128,6 +128,18 @@ impl Ledger {
         self.save_entry(unit, entry)
     }
 
+    /// A unit that is down is about to be started: what was carried out before is over, and whatever runs from now on has come of this
+    /// start. Should nobody learn how it ended, one that runs is left alone.
+    pub fn record_down(&mut self, unit: &UnitName) -> io::Result<()> {
+        let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
+        if entry.owned.desired != DesiredState::Launched || is_planted("start-rests-on-run-before")
+        {
+            return Ok(());
+        }
+        entry.owned.desired = DesiredState::Inactive;
+        self.save_entry(unit, entry)
+    }
+
     /// A start has begun.
     pub fn mark_begun(&mut self, unit: &UnitName) {
         if let Some(entry) = self.entries.get_mut(unit) {
@@ -251,6 +263,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use muster_engine::machine::converge::{Desired, Observed, Step, next_steps};
+
     use crate::stdx::disk::HostDisk;
 
     fn open(directory: &Path) -> io::Result<Ledger> {
@@ -320,6 +334,37 @@ mod tests {
         assert_eq!((decisive.desired, decisive.starting), (DesiredState::Inactive, true));
         let again = open(directory.path()).unwrap();
         assert_eq!(again.get(&unit).unwrap().for_decision().desired, DesiredState::Inactive);
+    }
+
+    #[test]
+    fn a_unit_that_was_down_before_its_start_is_left_alone_if_it_runs_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let file = FileHash::of_text("a");
+        let mut ledger = open(directory.path()).unwrap();
+        ledger.record_file(&unit, file).unwrap();
+        ledger.record_settled(&unit, 1, DesiredState::Launched, None).unwrap();
+        // It has ended, and is started at a later generation; how that ended nobody learns.
+        ledger.record_down(&unit).unwrap();
+        ledger.mark_begun(&unit);
+        ledger.mark_unsure(&unit);
+        let found = open(directory.path()).unwrap();
+        for memory in [&ledger, &found] {
+            let owned = memory.get(&unit).unwrap().for_decision();
+            let wanted =
+                Desired { file, desired: DesiredState::Launched, generation: 2, install: false };
+            let steps = |active: &str| {
+                let seen =
+                    Observed { active: active.into(), file: Some(file), ..Observed::default() };
+                let (seen, owned) =
+                    ([(unit.clone(), seen)].into(), [(unit.clone(), owned.clone())].into());
+                let next = next_steps(&[(unit.clone(), wanted.clone())].into(), &seen, &owned);
+                next.others.into_iter().flat_map(|chain| chain.steps).collect::<Vec<_>>()
+            };
+            let settle = Step::Settle { generation: 2, desired: DesiredState::Launched };
+            assert_eq!(steps("active"), std::slice::from_ref(&settle));
+            assert_eq!(steps("inactive"), [Step::Start { generation: 2 }, settle]);
+        }
     }
 
     #[test]

@@ -225,6 +225,11 @@ impl ChainExecutor {
                 if work.job {
                     remembered(self.lock_jobs().record_begin(unit, *generation))?;
                 }
+                if let Step::Start { .. } = step
+                    && let Err(error) = self.lock_ledger().record_down(unit)
+                {
+                    tracing::error!(%unit, %error, "cannot remember that a unit was down");
+                }
                 self.lock_ledger().mark_begun(unit);
                 let bell = self.lock_first_moments().begin_watch(unit);
                 let outcome = match step {
