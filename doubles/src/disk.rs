@@ -16,7 +16,11 @@ const LONGEST_NAME: usize = 255;
 #[derive(Debug, Clone, Default)]
 pub struct LossyDisk(Arc<Mutex<Files>>);
 
-#[derive(Debug, Default)]
+/// All that was on a disk at one moment.
+#[derive(Debug, Clone)]
+pub struct DiskImage(Files);
+
+#[derive(Debug, Clone, Default)]
 struct Files {
     /// The names there are, and what a power cut would leave of them.
     names: BTreeMap<PathBuf, usize>,
@@ -25,7 +29,7 @@ struct Files {
     contents: Vec<Content>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Content {
     bytes: Vec<u8>,
     /// The number of times it was written.
@@ -44,6 +48,16 @@ impl LossyDisk {
         let mut files = self.0.lock().unwrap();
         files.names.retain(|path, _| !path.starts_with(directory));
         files.kept_names.retain(|path, _| !path.starts_with(directory));
+    }
+
+    /// A copy of all that is on it.
+    pub fn take_image(&self) -> DiskImage {
+        DiskImage(self.0.lock().unwrap().clone())
+    }
+
+    /// Puts a copy in the place of what is on it.
+    pub fn put_image(&self, image: DiskImage) {
+        *self.0.lock().unwrap() = image.0;
     }
 
     /// Power fails: what was not synced is gone.

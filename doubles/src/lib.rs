@@ -17,7 +17,7 @@ mod power;
 mod runner;
 mod time;
 
-pub use disk::LossyDisk;
+pub use disk::{DiskImage, LossyDisk};
 pub use host::ScriptedHost;
 pub use line::StoreLine;
 pub use runner::ScriptedRunner;

@@ -5,7 +5,7 @@
 use muster_common::seed::Seed;
 
 use crate::events::Event;
-use crate::machine::AfterEnd;
+use crate::machine::{AfterEnd, Machine};
 use crate::member_faults::MemberFault;
 use crate::moment::Micros;
 use crate::network::LinkFault;
@@ -134,6 +134,7 @@ impl World {
             }
             Fault::Host(machine, fault) => self.begin_host_fault(*machine, fault, lasts),
             Fault::Container(machine, fault) => self.begin_container_fault(*machine, fault, lasts),
+            Fault::Cloned { machine, of } => self.begin_copy(*machine, *of),
             Fault::WallJump(machine, seconds) => {
                 if let Some(found) = self.machines.get_mut(*machine) {
                     found.clock.jump_wall(*seconds);
@@ -193,6 +194,7 @@ impl World {
                     found.stood_still = self.now;
                 }
             }
+            Fault::Cloned { machine, .. } => self.end_copy(machine),
             Fault::Host(machine, fault) => self.end_host_fault(machine, &fault),
             Fault::Container(machine, fault) => self.end_container_fault(machine, &fault),
             _ => {}
@@ -206,17 +208,23 @@ impl World {
         for (number, machine) in self.machines.iter().enumerate() {
             let name = machine.machine_name();
             // Where nobody leads, nobody knows the way: it is as it was, and that there is no leader is no fault of the machine.
-            let (to_store, from_store) = self.find_way_to_store(number);
+            // One whose name a copy of it bears is away: what the store knows of it is the copy's doing.
+            let bearer = self.find_bearer(number);
+            let is_itself = bearer == number && !machine.is_copy();
+            let bears = |bearer: &Machine| bearer.own_belief() == number && bearer.daemon_runs();
+            let daemon_runs = self.machines.get(bearer).is_some_and(bears);
+            let (to_store, from_store) = self.find_way_to_store(bearer);
             let was_well = self.facts.machines.get(&name).is_some_and(|before| before.is_well);
             let knows_way = if leader.is_some() { to_store && from_store } else { was_well };
-            let well = machine.daemon_runs()
+            let well = is_itself
+                && daemon_runs
                 && !machine.power.goes_down()
                 && self.network.is_sound(number)
                 && knows_way;
             self.facts.set_condition(&name, well);
-            let silent = !machine.daemon_runs() || !to_store || leader.is_none();
+            let silent = !daemon_runs || !to_store || leader.is_none();
             let no_way = leader.is_none() || !to_store && !from_store;
-            let cut = no_way && machine.daemon_runs();
+            let cut = no_way && daemon_runs;
             self.facts.set_silence(&name, silent, cut);
         }
         let is_there = leader.is_some() && !self.store.is_foreign();

@@ -33,7 +33,9 @@ impl World {
         }
         found.going_down = Some(GoingDown { since: now, off });
         found.power.begin_stopping();
-        self.facts.note_farewell(&found.machine_name());
+        if !found.is_copy() {
+            self.facts.note_farewell(&found.machine_name());
+        }
         let word = self.network.draw_delay(machine, Micros(100), WORD);
         self.queue.push(now + word, Event::HostStops(machine, now));
     }
@@ -66,7 +68,9 @@ impl World {
             return self.queue.push(now + LOOK, Event::HostMayGo(machine, since));
         }
         let name = found.machine_name();
-        self.facts.note_end_of_boot(&name);
+        if !found.is_copy() {
+            self.facts.note_end_of_boot(&name);
+        }
         self.end_lines(machine);
         self.stop_member_of(machine);
         let Some(found) = self.machines.get_mut(machine) else { return };
@@ -89,10 +93,11 @@ impl World {
             return;
         };
         found.cut_power();
-        let name = found.machine_name();
+        if !found.is_copy() {
+            self.facts.note_end_of_boot(&found.machine_name());
+        }
         self.end_lines(machine);
         self.stop_member_of(machine);
-        self.facts.note_end_of_boot(&name);
         self.queue.push(self.now + off, Event::MachineBoots(machine));
     }
 
@@ -118,7 +123,9 @@ impl World {
     }
 
     fn note_boot(&mut self, machine: usize) {
-        let Some(found) = self.machines.get(machine) else { return };
+        let Some(found) = self.machines.get(machine).filter(|found| !found.is_copy()) else {
+            return;
+        };
         let condition = self.facts.machines.entry(found.machine_name()).or_default();
         (condition.booted, condition.booted_in_outage) = (self.now, found.has_outage_note());
     }

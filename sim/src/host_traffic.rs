@@ -21,12 +21,14 @@ impl World {
         let (calls, news) = (machine.notes.take_all(), machine.systemd.take_news());
         let of_engine = machine.engine.as_ref().map(SimulatedEngine::take_news);
         let (name, goes_down) = (machine.machine_name(), machine.power.goes_down());
+        let is_copy = machine.is_copy();
         let stood_still = machine.clock.awake_time(machine.stood_still).to_duration();
         for noted in calls {
-            self.check_call(&name, goes_down, &noted);
+            self.check_call(number, goes_down, &noted);
         }
         let SystemdNews { starts, begun, changes, unsound } = news;
-        for (unit, generation) in begun {
+        // The notes of jobs on a copy's disk are as old as the disk: once it bears the name, it cannot know of later ones.
+        for (unit, generation) in begun.into_iter().filter(|_| !is_copy) {
             let found = steps::check_job(&mut self.facts, &unit, generation);
             self.report_violations(found);
         }
@@ -69,13 +71,22 @@ impl World {
         }
     }
 
-    fn check_call(&mut self, name: &str, goes_down: bool, noted: &NotedCall) {
+    fn check_call(&mut self, number: usize, goes_down: bool, noted: &NotedCall) {
         let (call, was) = (&noted.call, noted.was.as_ref());
+        let Some(machine) = self.machines.get(number) else { return };
+        let name = &machine.machine_name();
         let found = match call {
+            RunnerCall::Start { unit, .. } | RunnerCall::Restart { unit, .. }
+                if machine.is_copy() =>
+            {
+                self.check_copy(number, unit)
+            }
             RunnerCall::Start { unit, generation } | RunnerCall::Restart { unit, generation } => {
                 steps::check_start(&self.facts, name, unit, *generation, was)
             }
-            RunnerCall::Stop(unit) if !goes_down => steps::check_stop(&self.facts, name, unit, was),
+            RunnerCall::Stop(unit) if !goes_down && !machine.is_copy() => {
+                steps::check_stop(&self.facts, name, unit, was)
+            }
             _ => Findings::new(),
         };
         self.trace.note_event(self.now, format_args!("{name} {}", call.describe()));

@@ -13,6 +13,7 @@ pub mod command;
 mod connections;
 mod container_faults;
 pub mod containers;
+mod copies;
 mod coverage;
 mod daemon_parts;
 pub mod etcd;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use muster_common::seed::Seed;
 use muster_common::unit::UnitName;
-use muster_doubles::LossyDisk;
+use muster_doubles::{DiskImage, LossyDisk};
 use muster_runtime::simulated::Node;
 use muster_store::{Registry, Store};
 use musterd::config::DockerConfig;
@@ -85,6 +85,8 @@ pub(crate) struct Machine {
     pub(crate) busies: u32,
     /// Faults by which it sleeps.
     pub(crate) sleeps: u32,
+    /// The machine that it takes itself for, and what was on its own disk, while it is a copy of another.
+    copies: Option<(usize, DiskImage)>,
     /// Its way down, while it goes.
     pub(crate) going_down: Option<GoingDown>,
     /// The last moment at which its daemon stood still.
@@ -164,6 +166,7 @@ impl Machine {
             is_of_next_version: false,
             busies: 0,
             sleeps: 0,
+            copies: None,
             going_down: None,
             stood_still: Micros::ZERO,
             daemons: 0,
@@ -175,6 +178,35 @@ impl Machine {
     /// The machine's name in the cluster.
     pub(crate) fn machine_name(&self) -> String {
         Shape::machine_name(self.number)
+    }
+
+    /// The machine that it takes itself for.
+    pub(crate) fn own_belief(&self) -> usize {
+        self.copies.as_ref().map_or(self.number, |(of, _)| *of)
+    }
+
+    /// True while it is a copy of another.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copies.is_some()
+    }
+
+    /// The address under which its daemon registers.
+    pub(crate) fn own_address(&self) -> String {
+        format!("10.0.0.{}", self.number)
+    }
+
+    /// Its disk, while it is off, becomes a copy of another's.
+    pub(crate) fn become_copy(&mut self, of: usize, image: DiskImage) {
+        self.copies = Some((of, self.disk.take_image()));
+        self.disk.put_image(image);
+        self.disk.clear_below(&PathBuf::from("/run"));
+    }
+
+    /// Its own disk is put back, while it is off.
+    pub(crate) fn take_own_disk(&mut self) {
+        if let Some((_, image)) = self.copies.take() {
+            self.disk.put_image(image);
+        }
     }
 
     /// A unit as it is here; `None`: there is nothing of it.
@@ -372,11 +404,12 @@ impl Machine {
 
     fn core_settings(&self) -> CoreSettings {
         let nowhere = PathBuf::from("/sim/nowhere");
+        let name = Shape::machine_name(self.own_belief());
         CoreSettings {
-            machine_id: self.machine_name().parse().unwrap_or_else(|_| unreachable!()),
-            host_name: self.machine_name(),
-            address: format!("10.0.0.{}", self.number),
-            api_address: Some(format!("10.0.0.{}:7117", self.number)),
+            machine_id: name.parse().unwrap_or_else(|_| unreachable!()),
+            host_name: name,
+            address: self.own_address(),
+            api_address: Some(format!("{}:7117", self.own_address())),
             metadata: [].into(),
             ttl: self.ttl,
             engine: true,

@@ -58,7 +58,8 @@ impl World {
     fn check_note(&mut self, node: usize, request: &EtcdRequest) {
         let asks =
             matches!(request, EtcdRequest::KeepAlive { .. } | EtcdRequest::GrantLease { .. });
-        let Some(machine) = self.machines.get(node).filter(|_| asks) else { return };
+        let machine = self.machines.get(node).filter(|machine| asks && !machine.is_copy());
+        let Some(machine) = machine else { return };
         let daemon = machine.daemon.as_ref();
         if daemon.is_some_and(|daemon| daemon.then == AfterEnd::Nothing) {
             let (name, noted) = (machine.machine_name(), machine.has_outage_note());

@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) step_guard: StepGuard,
     /// The things that lack while all is calm.
     pub(crate) lacks: Lacks,
+    /// True if machines of this run become copies of others.
+    pub(crate) has_copies: bool,
     /// The events there were at the last look at the whole cluster.
     pub(crate) looked_at: Option<u64>,
     pub(crate) ttl: Micros,
@@ -126,6 +128,7 @@ impl World {
             step_guard: StepGuard::new(shape.machines + 1),
             lacks: Lacks::default(),
             looked_at: None,
+            has_copies: plan.faults.iter().any(|it| matches!(it.fault, Fault::Cloned { .. })),
             ttl: Micros::from_secs(shape.ttl_seconds),
             machines,
             plan: Arc::clone(plan),
@@ -178,6 +181,10 @@ impl World {
             let lost = matches!(change, KeyChange::Delete { .. });
             let rightly = lost.then(|| moves::is_loss_right(&self.facts, machine, self.ttl));
             self.facts.note_registration(machine, rightly);
+        }
+        // Who is registered under a name that two bear is seen here only.
+        if self.has_copies && changes.iter().any(|change| change.key().starts_with(MACHINES)) {
+            self.note_conditions();
         }
         let keys: Vec<&str> = changes.iter().map(KeyChange::key).collect();
         self.trace.note_event(self.now, format_args!("revision {revision}: {}", keys.join(" ")));

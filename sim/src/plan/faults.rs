@@ -89,6 +89,13 @@ pub(crate) enum Fault {
     Host(usize, HostFault),
     /// Something goes wrong with a machine's container engine.
     Container(usize, ContainerFault),
+    /// A machine is switched off, and on again with a copy of another's disk: it takes itself for that one, until somebody notices.
+    Cloned {
+        /// The machine.
+        machine: usize,
+        /// The one whose disk is copied.
+        of: usize,
+    },
     /// A machine's time of day is set.
     WallJump(usize, i64),
 }
@@ -174,6 +181,7 @@ impl Fault {
             Self::Shutdown(_) => "shutdown",
             Self::Host(_, fault) => fault.kind(),
             Self::Container(_, fault) => fault.kind(),
+            Self::Cloned { .. } => "cloned",
             Self::WallJump(..) => "wall-jump",
         }
     }

@@ -3,6 +3,7 @@
 //! Owns what a seed makes of itself: the cluster's shape, the faults and the users' requests, each with its moment. A plan can be
 //! written down, read again and made smaller; a run has nothing but its plan.
 
+mod clone_mix;
 pub(crate) mod container_faults;
 mod container_mix;
 mod container_units;
@@ -44,6 +45,7 @@ impl Plan {
             .draw_faults(&Chance::for_purpose(root, "faults"), &shape);
         let chance = Chance::for_purpose(root, "container faults");
         faults.extend(container_mix::draw_faults(&chance, &shape));
+        faults.extend(clone_mix::draw_faults(&Chance::for_purpose(root, "clones"), &shape));
         faults.sort_by_key(|planned| planned.at);
         let requests = UserMix::draw_from(&Chance::for_purpose(root, "user mix"))
             .draw_requests(&Chance::for_purpose(root, "users"), &shape);

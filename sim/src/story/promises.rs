@@ -4,6 +4,7 @@
 const PROMISES: &[(&str, &str)] = &[
     ("commit-too-large", "a commit is never larger than the store takes"),
     ("conflict-together", "units that conflict are never placed on one machine"),
+    ("copy-acts", "a copy of a machine does nothing while that machine is registered"),
     ("daemon-ended", "a daemon ends when it is told to, and never by itself"),
     ("daemon-panicked", "nothing that comes from outside makes a daemon panic"),
     ("health-late", "a daemon that cannot reach the store says so"),

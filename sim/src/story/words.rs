@@ -27,6 +27,7 @@ const SENTENCES: &[(&str, &str)] = &[
     ("daemon-paused", "the daemon of {} stands still"),
     ("power-cut", "{} loses its power"),
     ("shutdown", "{} shuts down in order"),
+    ("cloned", "a machine is switched on again with a copy of another's disk"),
     ("wall-jump", "the time of day of {} is set"),
     ("runner-lost", "the daemon of {} loses its line to systemd"),
     ("systemd-busy", "systemd on {} is busy and reads no calls"),
