@@ -17,6 +17,15 @@ use crate::world::World;
 const HOSTILE: [&str; 6] =
     ["..%2f..%2fetc.service", "a b.service", "/x.service", "\u{202e}.service", "-", "%"];
 
+/// What was written by hand into one place, and not taken away again.
+#[derive(Debug, Default)]
+pub(crate) struct ByHand {
+    /// The unit that the record is about.
+    unit: Option<UnitName>,
+    /// The values that were written, or were about to be.
+    values: Vec<Bytes>,
+}
+
 /// A record that somebody writes by hand.
 #[derive(Debug, Clone)]
 struct HandWritten {
@@ -74,7 +83,10 @@ impl World {
         let Some(value) = value_of(value, is.as_ref()) else { return };
         self.note_by_hand(&written);
         let key = format!("{PREFIX}{}", written.key);
-        self.facts.by_hand.insert(written.key, (written.unit, value.clone()));
+        let by_hand = self.facts.by_hand.entry(written.key).or_default();
+        by_hand.unit = written.unit;
+        // A value whose writing failed does not take the place of one that is there.
+        by_hand.values.push(value.clone());
         self.users.write_by_hand(vec![Op::Put { key, value, lease: None }]);
     }
 
@@ -82,11 +94,14 @@ impl World {
     pub(crate) fn take_away_by_hand(&mut self) {
         let by_hand = std::mem::take(&mut self.facts.by_hand);
         let mut ops = Vec::new();
-        for (key, (unit, value)) in by_hand {
-            let is = self.facts.find_record(&key).is_some_and(|record| record.value == value);
-            if is {
+        for (key, by_hand) in by_hand {
+            if self
+                .facts
+                .find_record(&key)
+                .is_some_and(|record| by_hand.values.contains(&record.value))
+            {
                 ops.push(Op::Delete { key: format!("{PREFIX}{key}") });
-                self.note_by_hand(&HandWritten { key, unit });
+                self.note_by_hand(&HandWritten { key, unit: by_hand.unit });
             }
         }
         if !ops.is_empty() {
@@ -107,9 +122,11 @@ impl World {
 impl Facts {
     /// True if a record about a unit is one that somebody wrote by hand.
     pub(crate) fn is_by_hand(&self, unit: &UnitName) -> bool {
-        self.by_hand.iter().any(|(key, (about, value))| {
-            about.as_ref() == Some(unit)
-                && self.find_record(key).is_some_and(|record| record.value == *value)
+        self.by_hand.iter().any(|(key, by_hand)| {
+            by_hand.unit.as_ref() == Some(unit)
+                && self
+                    .find_record(key)
+                    .is_some_and(|record| by_hand.values.contains(&record.value))
         })
     }
 }

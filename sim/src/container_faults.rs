@@ -45,6 +45,8 @@ impl World {
             ContainerFault::ContainerStopped(pick) => {
                 engine.with_model(|model| model.stop_by_hand(pick));
             }
+            // An engine that goes down with its machine takes nothing up any more.
+            ContainerFault::ContainerStarted(_) if machine.going_down.is_some() => return true,
             ContainerFault::ContainerStarted(pick) => {
                 engine.with_model(|model| model.start_by_hand(pick));
             }

@@ -12,6 +12,7 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_store::{KeyChange, KeyValue};
 use serde::Deserialize;
 
+use crate::by_hand::ByHand;
 use crate::machine::PREFIX;
 use crate::moment::Micros;
 
@@ -61,7 +62,7 @@ pub(crate) struct Facts {
     /// The changes of other records, by key below the prefix: their moments.
     changed_at: BTreeMap<String, Micros>,
     /// Records that somebody wrote by hand, by key below the prefix: the unit each is about, and the value.
-    pub(crate) by_hand: BTreeMap<String, (Option<UnitName>, Bytes)>,
+    pub(crate) by_hand: BTreeMap<String, ByHand>,
     /// True if records have changed since the whole of them was looked at.
     pub(crate) is_unlooked: bool,
     /// Units that conflict with their kind and went down with their machines for a reboot: the machine, and when.
@@ -311,13 +312,17 @@ impl Facts {
             .is_some_and(|it| says_active(&it.value))
     }
 
-    /// True if a unit was reported as active since a moment, wherever, or somebody has asked for something else.
-    pub(crate) fn was_up_since(&self, unit: &UnitName, moment: Micros) -> bool {
+    /// True if a unit was reported as active since a moment, wherever, or, since its host's boot after it, as started and ended well
+    /// by itself, which no reboot has done; or if somebody has asked for something else.
+    pub(crate) fn was_up_since(&self, unit: &UnitName, host: &str, moment: Micros) -> bool {
+        let booted = self.machines.get(host).map(|host| host.booted).filter(|at| *at > moment);
         let mut since = self.changes_of(unit).iter().filter(|change| change.at > moment);
         let is_up = |change: &RecordChange| {
             let value = change.value.as_ref();
+            let is_booted = booted.is_some_and(|at| at < change.at);
+            let is_told = |it| says_active(it) || is_booted && says_ended_well(it);
             change.key.starts_with("unit/")
-                || change.key.starts_with("state/") && value.is_some_and(|it| says_active(it))
+                || change.key.starts_with("state/") && value.is_some_and(|it| is_told(it))
         };
         since.any(is_up)
     }
@@ -513,6 +518,14 @@ pub(crate) fn parse_place(key: &str) -> Option<(&str, UnitName)> {
 fn says_active(value: &[u8]) -> bool {
     let state = serde_json::from_slice::<ObservedState>(value);
     state.is_ok_and(|state| state.active == ActiveState::Active)
+}
+
+/// True if a state says that its unit was launched here, has ended, and not badly.
+fn says_ended_well(value: &[u8]) -> bool {
+    serde_json::from_slice::<ObservedState>(value).is_ok_and(|state| {
+        let is_carried_out = state.desired == DesiredState::Launched && state.problem.is_none();
+        is_carried_out && state.active == ActiveState::Inactive
+    })
 }
 
 /// True if a registration says that its machine goes down.

@@ -115,7 +115,7 @@ impl World {
                 self.coverage.count_world(end.as_word());
                 let is_foreign = self.store.may_be_foreign(self.now);
                 if let Some(open) = self.waits.remove(&request).filter(|_| !is_foreign) {
-                    let found = open.check_end(&self.facts, &self.plan.shape, end);
+                    let found = open.check_end(&self.facts, end);
                     self.report_violations(found);
                 }
             }

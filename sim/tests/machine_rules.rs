@@ -150,3 +150,27 @@ fn a_daemon_that_comes_back_goes_on_under_its_lease() {
         })
     });
 }
+
+#[test]
+fn what_was_down_before_its_start_is_not_started_again_once_it_runs() {
+    holds_unless("start-rests-on-run-before", || {
+        run_case(async {
+            let (registry, _disk) = timed_store();
+            let machine = Machine::new("m1", "10.0.0.1");
+            let daemon = machine.start(&registry);
+            launch_unit(&registry, "a.service", UNIT).await;
+            machine.host.crash_unit("a.service");
+            machine.host.hold_starts("a.service", true);
+            let other = format!("{UNIT}# Another.\n");
+            request_unit(&registry, "a.service", &other, Launched).await;
+            machine.host.until_asked("start a.service").await;
+            machine.host.until_state(|state| state == Some("activating"), "a.service").await;
+            // Whoever asked for the start does not learn how it ended.
+            daemon.kill().await;
+            let daemon = machine.start(&registry);
+            long_after().await;
+            daemon.kill().await;
+            asked_for(&machine, "restart a.service").is_none()
+        })
+    });
+}

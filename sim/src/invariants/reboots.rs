@@ -117,7 +117,7 @@ fn is_still_away(facts: &Facts, unit: &UnitName, host: &str, since: Micros) -> b
     let is_there = facts.place_history(host, unit).last().is_some_and(|(at, place)| {
         *at < since && place.as_ref().is_some_and(|is| is.desired == DesiredState::Launched)
     });
-    is_there && !holds && !facts.was_restored_since(since) && !facts.was_up_since(unit, since)
+    is_there && !holds && !facts.was_restored_since(since) && !facts.was_up_since(unit, host, since)
 }
 
 /// Checks that what can run elsewhere has left a machine before it goes down, where nothing stood in its way for longer than it may take.
