@@ -5,7 +5,8 @@
 mod exam;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use exam::holds_unless;
@@ -26,6 +27,7 @@ use muster_engine::request::batch::{BatchStep, ChangeBatch};
 use muster_engine::request::change::ParsedChange;
 use muster_engine::request::limits::StoreLimits;
 use musterd::machine::last_known;
+use musterd::machine::ledger::Ledger;
 use musterd::stdx::disk::{Disk as _, HostDisk};
 
 const TEXT: &str = "[Service]\nExecStart=/sim/run\n";
@@ -141,6 +143,30 @@ fn another_userspace_is_another_boot() {
             userspace: Some(userspace.to_owned()),
         };
         mark("x").is_same(&mark("x")) && !mark("y").is_same(&mark("x"))
+    });
+}
+
+#[test]
+fn a_userspace_that_could_not_be_told_is_asked_for_again() {
+    holds_unless("userspace-not-asked-for-again", || {
+        let disk = LossyDisk::new();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mark = |userspace: Option<&str>| BootMark {
+            machine: "a".to_owned(),
+            userspace: userspace.map(str::to_owned),
+        };
+        let open = || Ledger::open(Arc::new(disk.clone()), PathBuf::from("/run/a")).unwrap();
+        let mut before = open().in_boot(mark(Some("x")));
+        before.record_file(&unit, FileHash::of_text("a")).unwrap();
+        before.record_settled(&unit, 1, DesiredState::Launched, None).unwrap();
+        let generation_in = |userspace: &str| {
+            let mut found = open().in_boot(mark(None));
+            if found.is_userspace_unknown() {
+                found.learn_userspace(userspace.to_owned());
+            }
+            found.get(&unit).map(|entry| entry.owned.generation)
+        };
+        (generation_in("x"), generation_in("y")) == (Some(1), Some(0))
     });
 }
 

@@ -275,6 +275,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
             runner: Arc::clone(&runner),
             runner_events,
             ledger,
+            host: Arc::clone(&host),
             registration: registrar.watch_registration(),
             leaving: leaving.subscribe(),
             reported,

@@ -88,8 +88,29 @@ impl Ledger {
     /// units' files may still be there.
     #[must_use]
     pub fn in_boot(mut self, boot: BootMark) -> Self {
+        self.take_boot(boot);
+        self
+    }
+
+    /// True while it remembers units of a userspace of which nobody can say that it is this one.
+    pub fn is_userspace_unknown(&self) -> bool {
+        let is_unknown = self.boot.as_ref().is_some_and(|boot| boot.userspace.is_none());
+        is_unknown && !self.boots.is_empty() && !is_planted("userspace-not-asked-for-again")
+    }
+
+    /// The userspace of this boot, which could not be told before.
+    pub fn learn_userspace(&mut self, userspace: String) {
+        if let Some(boot) = self.boot.take() {
+            self.take_boot(BootMark { userspace: Some(userspace), ..boot });
+        }
+    }
+
+    fn take_boot(&mut self, boot: BootMark) {
         for (unit, earlier) in std::mem::take(&mut self.boots) {
             if boot.is_same(&earlier) {
+                if boot.userspace.is_none() && earlier.userspace.is_some() {
+                    self.boots.insert(unit, earlier);
+                }
                 continue;
             }
             reached("ledger-of-another-boot");
@@ -99,7 +120,6 @@ impl Ledger {
             }
         }
         self.boot = Some(boot);
-        self
     }
 
     /// Every unit owned.
@@ -192,6 +212,7 @@ impl Ledger {
 
     /// The unit is not ours any more.
     pub fn forget_unit(&mut self, unit: &UnitName) -> io::Result<()> {
+        self.boots.remove(unit);
         if self.entries.remove(unit).is_some() {
             let now = Instant::now();
             if self.left.len() >= MOST_REMEMBERED {
@@ -222,6 +243,7 @@ impl Ledger {
         };
         // `starting` is what follows from a start in hand; on record it is never so, for the next daemon looks for itself.
         debug_assert!(!entry.owned.starting, "{unit}: {entry:?}");
+        self.boots.remove(unit);
         self.entries.insert(unit.clone(), entry);
         if is_planted("ledger-unsaved") {
             return Ok(());

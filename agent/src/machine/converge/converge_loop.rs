@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain::ChainExecutor;
 use super::first_moments::FirstMoments;
+use crate::host::power::HostPower;
 use crate::machine::cluster_memory::ClusterMemory;
 use crate::machine::jobs::JobMemory;
 use crate::machine::ledger::Ledger;
@@ -40,6 +41,8 @@ pub struct ConvergeConfig {
     pub runner_events: RunnerEvents,
     /// The memory of them.
     pub ledger: Ledger,
+    /// The host, which tells one userspace from the next.
+    pub host: Arc<dyn HostPower>,
     /// This machine's registration.
     pub registration: watch::Receiver<Registration>,
     /// True while the machine is about to go down.
@@ -67,6 +70,7 @@ pub struct Converge {
     pub(super) machine: MachineId,
     pub(super) registry: Registry,
     pub(super) executor: ChainExecutor,
+    pub(super) host: Arc<dyn HostPower>,
     registration: watch::Receiver<Registration>,
     leaving: watch::Receiver<bool>,
     pub(super) reported: watch::Sender<UnitsReported>,
@@ -115,6 +119,7 @@ impl Converge {
             machine: config.machine,
             registry: config.registry,
             executor,
+            host: config.host,
             registration: config.registration,
             leaving: config.leaving,
             reported: config.reported,

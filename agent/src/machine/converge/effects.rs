@@ -56,10 +56,15 @@ impl Converge {
             }
             NodeEffect::SavePlacements(known) => self.save_placements(known),
             NodeEffect::Observe(units) => {
+                let is_told = self.learn_userspace().await;
                 let observed =
                     self.executor.runner.observe_units(&units).await.inspect_err(|error| {
                         tracing::warn!(%error, "cannot see what runs");
                     });
+                // A line that has come up between the two can be asked now. Who does not tell even then has nothing to tell.
+                if !is_told && observed.is_ok() {
+                    self.learn_userspace().await;
+                }
                 inputs.push(NodeInput::Observed(observed.ok()));
             }
             NodeEffect::ReadFiles(missing) => inputs.push(self.read_files(&missing).await),
@@ -99,6 +104,17 @@ impl Converge {
             NodeEffect::SuspectLease => self.lease_suspect.notify_one(),
             NodeEffect::Report(fact) => self.report_fact(fact),
         }
+    }
+
+    /// Asks for this boot's userspace, if it could not be told when the daemon began and anything depends on it. False if it still
+    /// cannot.
+    async fn learn_userspace(&self) -> bool {
+        if !self.executor.lock_ledger().is_userspace_unknown() {
+            return true;
+        }
+        let Some(userspace) = self.host.userspace_id().await else { return false };
+        self.executor.lock_ledger().learn_userspace(userspace);
+        true
     }
 
     fn report_fact(&self, fact: NodeFact) {
