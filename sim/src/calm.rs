@@ -171,9 +171,15 @@ fn check_running(
     if is.file != Some(place.file) && !is_done {
         found.push(("wrong-file", format!("{name} has another file of {unit}")));
     }
-    // What systemd or a person has started in the meantime runs as it was asked to, and is not started once more for it.
+    // What systemd or a person has started in the meantime runs as it was asked to, and is not started once more for it; be it from
+    // a text that the host had under that name for a time.
+    let is_hosts_own = || {
+        let history = facts.place_history(&name, unit);
+        let is_ours = |running| history.iter().flat_map(|(_, it)| it).any(|it| it.file == running);
+        is.by_others && is.running.is_some_and(|running| !is_ours(running))
+    };
     let runs = is.active == ActiveState::Active
-        && is.running == Some(place.file)
+        && (is.running == Some(place.file) || is_hosts_own())
         && (is.generation == place.generation || is.by_others);
     // What a timer starts is on its way now and then.
     let flaps = unit.as_str().starts_with("tick");
