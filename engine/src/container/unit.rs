@@ -8,6 +8,7 @@
 mod events;
 mod memory;
 mod order;
+mod removal;
 mod status;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ pub use self::events::{
 };
 pub use self::memory::UnitMemory;
 pub use self::order::UnitOrder;
+use self::removal::UnitRemoval;
 pub use self::status::{SettledOutcome, UnitStatus, run_name};
 use self::status::{has_container_running, is_at_rest, is_failure, settled_state};
 use super::found::Owner;
@@ -30,10 +32,6 @@ use super::life::{
 
 /// The signal that asks a container to stop where neither its file nor its image says.
 const STOP_SIGNAL: &str = "SIGTERM";
-
-/// The time that a unit that is removed waits for a container that is just being made. An engine with a slow disk needs some ten
-/// seconds to make one; a container that comes after that is found as one without a unit, and removed then.
-const START_GRACE: Duration = Duration::from_secs(30);
 
 /// The rules that a unit of this plan lives by.
 fn policy_of(plan: &ContainerPlan) -> ContainerPolicy {
@@ -79,17 +77,6 @@ enum Inspection {
     UnderWay,
     /// It is under way, and its answer may have been given before something happened.
     Outdated,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UnitRemoval {
-    None,
-    /// A container on its way is waited for, or nobody would know of it.
-    WaitsForStart {
-        until: Duration,
-    },
-    /// Its containers are being removed.
-    UnderWay,
 }
 
 impl ContainerUnit {
@@ -429,70 +416,6 @@ impl ContainerUnit {
     fn signal_with(&self, signal: &str) -> Option<UnitEffect> {
         let container = self.container.clone()?;
         Some(UnitEffect::Signal { container, signal: signal.to_owned() })
-    }
-
-    fn begin_removal(&mut self, now: Duration, effects: &mut Vec<UnitEffect>) {
-        self.queue.clear();
-        if self.under_way == Some(ContainerAction::Start) {
-            self.removal = UnitRemoval::WaitsForStart { until: now.saturating_add(START_GRACE) };
-        } else {
-            self.remove_containers(effects);
-        }
-    }
-
-    fn remove_containers(&mut self, effects: &mut Vec<UnitEffect>) {
-        if self.under_way.take().is_some() {
-            effects.push(UnitEffect::CancelWork);
-        }
-        self.removal = UnitRemoval::UnderWay;
-        let ids = self.container.iter().chain(&self.replaced).cloned().collect();
-        effects.push(UnitEffect::RemoveContainers(ids));
-    }
-
-    fn go_on_removing(&mut self, at: &Moment, input: UnitInput, effects: &mut Vec<UnitEffect>) {
-        debug_assert!(
-            !matches!(input, UnitInput::Order { .. } | UnitInput::Plan(_) | UnitInput::Remove),
-            "whoever feeds it waits for the removal: {input:?}"
-        );
-        match (input, self.removal) {
-            (UnitInput::WorkDone(result), UnitRemoval::WaitsForStart { .. }) => {
-                self.under_way = None;
-                if let WorkResult::Started(id) = result {
-                    self.container = Some(id);
-                    self.replaced = None;
-                }
-                self.remove_containers(effects);
-            }
-            (UnitInput::Tick, UnitRemoval::WaitsForStart { until }) if at.now >= until => {
-                self.remove_containers(effects);
-            }
-            (UnitInput::Removed(true), _) => effects.push(UnitEffect::Forget),
-            (UnitInput::Removed(false), _) => {
-                self.removal = UnitRemoval::None;
-                self.resume_work(at, effects);
-                self.publish_state(at.wall, effects);
-            }
-            // What was asked before is no matter any more.
-            (UnitInput::Inspected { .. }, _) => self.inspection = Inspection::None,
-            _ => {}
-        }
-    }
-
-    /// Begins the work again that its removal broke off, since it was not removed.
-    fn resume_work(&mut self, at: &Moment, effects: &mut Vec<UnitEffect>) {
-        match self.life.current_phase() {
-            Phase::Prepare { .. } => self.queue.push_back(ContainerAction::Prepare),
-            Phase::Start { running: false, .. } => self.queue.push_back(ContainerAction::Start),
-            // The start that made it was called off, so nobody would ever tell of its end.
-            Phase::Stop { .. } | Phase::Kill { .. } if self.container.is_none() => {
-                self.live_on(at, LifeEvent::Gone, effects);
-            }
-            Phase::Stop { .. } => self.queue.push_back(ContainerAction::Signal),
-            Phase::Kill { .. } => self.queue.push_back(ContainerAction::Kill),
-            // It may have ended, and whoever told of that was not heard meanwhile.
-            _ => self.request_inspection(effects),
-        }
-        self.begin_next(effects);
     }
 
     /// The reason it has failed, in the words that are used of a service.
