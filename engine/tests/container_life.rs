@@ -509,8 +509,13 @@ fn a_failure_stays_to_be_seen_and_a_start_ends_it() {
 }
 
 fn adopted(lines: &str, memory: &LifeMemory, seen: FoundContainer) -> String {
+    adopted_after(lines, memory, (seen, false))
+}
+
+/// The same, and whether its engine took it along.
+fn adopted_after(lines: &str, memory: &LifeMemory, found: (FoundContainer, bool)) -> String {
     let (life, actions) =
-        ContainerLife::adopt_container(policy(lines), memory.clone(), seen, seconds("100"));
+        ContainerLife::adopt_container(policy(lines), memory.clone(), found, seconds("100"));
     describe_step(&life, &actions)
 }
 
@@ -537,6 +542,11 @@ fn what_ended_while_nobody_looked_is_judged_then() {
     assert_eq!(adopted(lines, &running, FoundContainer::Ended(ended("1", false))), restart);
     assert_eq!(adopted(lines, &running, FoundContainer::Ended(ended("0", false))), "inactive/dead");
     assert_eq!(adopted(lines, &running, FoundContainer::Absent), "activating/start-pre : prepare");
+    // Its engine took it along: that is no end of its own.
+    let killed = FoundContainer::Ended(ended("137", false));
+    let running = up("").persistent_memory().clone();
+    assert_eq!(adopted("", &running, killed), "failed/failed (signal 9)");
+    assert_eq!(adopted_after("", &running, (killed, true)), "activating/start-pre : prepare");
 }
 
 #[test]

@@ -18,8 +18,11 @@ use muster_engine::container::unit::{
     UnitMemory, UnitOrder, UnitStatus, WorkResult,
 };
 use muster_engine::container::{
-    Ended, EngineSessions, FoundContainer, HealthState, Identity, Owner,
+    Ended, EngineRun, EngineSessions, FoundContainer, HealthState, Identity, Owner,
 };
+
+/// An engine without live-restore, whose processes nothing tells apart.
+const NOT_LIVE: EngineRun = EngineRun { live_restore: Some(false), process: None };
 
 /// The plan of a container with these lines below its image.
 fn plan(lines: &str) -> ContainerPlan {
@@ -70,6 +73,10 @@ fn seen(words: &[&str]) -> Option<FoundContainer> {
     }
 }
 
+fn started(id: &str, since: EngineSessions) -> UnitInput {
+    UnitInput::WorkDone(WorkResult::Started { id: id.to_owned(), since })
+}
+
 /// A unit, and the world around it.
 struct Story {
     unit: ContainerUnit,
@@ -83,9 +90,19 @@ struct Story {
 impl Story {
     /// One that is found so by a daemon that has just started.
     fn adopts(lines: &str, memory: Option<UnitMemory>, found: Option<InspectedContainer>) -> Self {
+        Self::adopts_from(lines, NOT_LIVE, memory, found)
+    }
+
+    /// The same from an engine that says this of itself.
+    fn adopts_from(
+        lines: &str,
+        engine: EngineRun,
+        memory: Option<UnitMemory>,
+        found: Option<InspectedContainer>,
+    ) -> Self {
         let plan = plan(lines);
         let mut sessions = EngineSessions::default();
-        sessions.begin(Some(false));
+        sessions.begin(engine);
         let at = Moment { now: Duration::ZERO, wall: 1_000, sessions };
         let (unit, effects) =
             ContainerUnit::adopt_container(plan.clone(), memory.clone(), found, &at);
@@ -134,7 +151,9 @@ impl Story {
             ["unmet"] => work(WorkResult::Unmet),
             ["assert"] => work(WorkResult::AssertFailed),
             ["refused"] => work(WorkResult::NotStarted),
-            ["started", id] => UnitInput::WorkDone(WorkResult::Started((*id).to_owned())),
+            ["started", id] => started(id, self.sessions),
+            // By an attempt of before everything that became of the engine.
+            ["started", id, "before"] => started(id, EngineSessions::default()),
             ["sent"] => UnitInput::WorkDone(WorkResult::Sent),
             ["hint"] => UnitInput::Hint,
             ["start-hint"] => UnitInput::StartHint,
@@ -193,7 +212,7 @@ impl Story {
             let (second, asked) = words.split_first().unwrap();
             let second: u64 = second.parse().unwrap();
             if asked == ["engine-restart"] {
-                self.sessions.begin(Some(false));
+                self.sessions.begin(NOT_LIVE);
                 got.push(format!("{} => nothing", words.join(" ")));
                 continue;
             }
@@ -484,6 +503,42 @@ fn another_daemon_goes_on_from_what_was_remembered() {
 }
 
 #[test]
+fn another_daemon_knows_what_an_engine_took_along_while_there_was_none() {
+    let mut story = Story::up("");
+    let engine = |process| EngineRun { process: Some(process), ..NOT_LIVE };
+    story.memory.engine = Some(engine(7));
+    let adopts = |process| {
+        let ended = FoundContainer::Ended(Ended { code: 137, oom: false });
+        let found = Some(container("abc", ended));
+        Story::adopts_from("", engine(process), Some(story.memory.clone()), found).first
+    };
+    assert_eq!(adopts(8), "prepare; activating/start-pre");
+    assert_eq!(adopts(7), "failed/failed (signal 9)", "it has ended by itself");
+}
+
+#[test]
+fn a_container_that_somebody_removed_is_made_again_as_what_it_was() {
+    let story = Story::up("");
+    let mut again = Story::adopts("", Some(story.memory.clone()), None);
+    assert_eq!(again.first, "prepare; activating/start-pre");
+    again.go_on("1 prepared => start for 7; activating/start");
+}
+
+#[test]
+fn a_start_that_was_not_heard_of_is_of_the_session_it_was_made_in() {
+    let mut story = Story::new("");
+    story.go_on(
+        "
+        0 start 7            => prepare; activating/start-pre
+        1 prepared           => start for 7; activating/start
+        2 engine-restart     => nothing
+        3 started abc before => inspect abc; active/running abc
+        4 abc ended 137      => prepare; activating/start-pre
+        ",
+    );
+}
+
+#[test]
 fn a_memory_of_this_version_is_written_as_it_was_before() {
     let story = Story::up("");
     let expected = serde_json::json!({
@@ -491,11 +546,17 @@ fn a_memory_of_this_version_is_written_as_it_was_before() {
             "wanted": true, "starts": [], "restarts": 0, "rest": null, "ended": null, "unmet": false,
         },
         "container": "abc", "active": "active", "sub": "running", "since": 1_002,
-        "fault": "", "remark": "",
+        "fault": "", "remark": "", "generation": 7,
+        "engine": { "live_restore": false, "process": null },
     });
     let mut written = serde_json::to_value(&story.memory).unwrap();
     written["memory"]["starts"] = serde_json::json!([]);
     assert_eq!(written, expected);
+    for newer in ["generation", "engine"] {
+        written.as_object_mut().unwrap().remove(newer);
+    }
+    let older: UnitMemory = serde_json::from_value(written).unwrap();
+    assert_eq!((older.generation, older.engine), (0, None), "one of before is read");
 }
 
 #[test]

@@ -172,7 +172,8 @@ fn check_running(
         found.push(("wrong-file", format!("{name} has another file of {unit}")));
     }
     // What systemd or a person has started in the meantime runs as it was asked to, and is not started once more for it; be it from
-    // a text that the host had under that name for a time.
+    // a text that the host had under that name for a time. Neither is what was started for a later wish, which a restored store has
+    // taken back.
     let is_hosts_own = || {
         let history = facts.place_history(&name, unit);
         let is_ours = |running| history.iter().flat_map(|(_, it)| it).any(|it| it.file == running);
@@ -180,7 +181,7 @@ fn check_running(
     };
     let runs = is.active == ActiveState::Active
         && (is.running == Some(place.file) || is_hosts_own())
-        && (is.generation == place.generation || is.by_others);
+        && (is.generation >= place.generation || is.by_others);
     // What a timer starts is on its way now and then.
     let flaps = unit.as_str().starts_with("tick");
     let has_ended = is_done || flaps || is.ended && is.generation <= place.generation;
@@ -192,8 +193,9 @@ fn check_running(
     if place.desired == DesiredState::Loaded && !is.active.is_down() && !is.by_others {
         found.push(("runs-unwanted", format!("{name} runs {unit}, which is to be loaded only")));
     }
-    // What a start that is under way carries out is told when it has ended.
-    let settled = is.active.is_settled();
+    // What a start that is under way carries out is told when it has ended: a job of systemd's waits for others of its, and a
+    // container for its image. That it ends is seen by `not-running`.
+    let settled = is.active.is_settled() && !machine.notes.is_starting(unit);
     let told = state.is_some_and(|state| {
         let is_same = state.active == is.active || is_container(unit) && is_told(&state, &is);
         is_same && (!settled || state.generation == place.generation)

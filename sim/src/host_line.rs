@@ -54,6 +54,11 @@ impl PowerLine {
         self.is_askable.store(is_askable, Ordering::Relaxed);
     }
 
+    /// The boot of its userspace, as whoever asks hears it.
+    pub(crate) fn known_userspace(&self) -> Option<String> {
+        Some(self.userspace.clone()).filter(|_| self.is_askable.load(Ordering::Relaxed))
+    }
+
     /// Sets the time since the boot.
     pub(crate) fn set_up_millis(&self, millis: u64) {
         self.up_millis.store(millis, Ordering::Relaxed);
@@ -67,7 +72,7 @@ impl HostPower for PowerLine {
     }
 
     async fn userspace_id(&self) -> Option<String> {
-        Some(self.userspace.clone()).filter(|_| self.is_askable.load(Ordering::Relaxed))
+        self.known_userspace()
     }
 
     fn up_millis(&self) -> u64 {

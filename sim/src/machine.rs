@@ -394,7 +394,8 @@ impl Machine {
         let sources = Arc::new(registry.clone());
         let machine = settings.machine_id.clone();
         let world = (disk, wall.clone());
-        let (docker, of_engine) = engine.connect(machine, &settings.cluster, world, sources);
+        let parts = (sources as _, self.power.known_userspace());
+        let (docker, of_engine) = engine.connect(machine, &settings.cluster, world, parts);
         let docker = Arc::new(docker);
         let containers: Arc<dyn Runner> = Arc::<Docker>::clone(&docker);
         let (both, events) =

@@ -4,7 +4,7 @@
 //! changes nothing of what is asked, nor of the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName};
@@ -62,14 +62,50 @@ pub(crate) struct NotedCall {
     pub(crate) was: Option<HostUnit>,
 }
 
-/// The requests of a daemon that the world has not looked at yet.
+/// The requests of a daemon that the world has not looked at yet, and the starts whose outcome is not in.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct CallNotes(Arc<Mutex<Vec<NotedCall>>>);
+pub(crate) struct CallNotes(Arc<Mutex<RunnerNotes>>);
+
+#[derive(Debug, Default)]
+struct RunnerNotes {
+    calls: Vec<NotedCall>,
+    starting: BTreeMap<UnitName, u64>,
+}
 
 impl CallNotes {
-    /// Takes all out.
+    fn lock(&self) -> MutexGuard<'_, RunnerNotes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all requests out.
     pub(crate) fn take_all(&self) -> Vec<NotedCall> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.lock().calls)
+    }
+
+    /// True while a daemon waits for the outcome of a start of the unit.
+    pub(crate) fn is_starting(&self, unit: &UnitName) -> bool {
+        self.lock().starting.contains_key(unit)
+    }
+
+    fn begin_start(&self, unit: &UnitName) -> OpenStart {
+        *self.lock().starting.entry(unit.clone()).or_default() += 1;
+        OpenStart { notes: self.clone(), unit: unit.clone() }
+    }
+}
+
+/// A start that is under way. It is over with its outcome, or with the daemon that waits for it.
+struct OpenStart {
+    notes: CallNotes,
+    unit: UnitName,
+}
+
+impl Drop for OpenStart {
+    fn drop(&mut self) {
+        let starting = &mut self.notes.lock().starting;
+        if let Some(open) = starting.get_mut(&self.unit) {
+            *open -= 1;
+        }
+        starting.retain(|_, open| *open > 0);
     }
 }
 
@@ -139,8 +175,7 @@ impl<R: Runner> WatchedRunner<R> {
             self.host.note_wish(unit, *generation);
         }
         let was = self.host.find_unit(call.unit());
-        let mut notes = self.host.calls.0.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.push(NotedCall { call, was });
+        self.host.calls.lock().calls.push(NotedCall { call, was });
     }
 }
 
@@ -190,6 +225,7 @@ impl<R: Runner> Runner for WatchedRunner<R> {
 
     async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Start { unit: unit.clone(), generation });
+        let _open = self.host.calls.begin_start(unit);
         let outcome = self.inner.start(unit, generation).await;
         self.host.note_outcome(unit, &outcome);
         outcome
@@ -197,6 +233,7 @@ impl<R: Runner> Runner for WatchedRunner<R> {
 
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Restart { unit: unit.clone(), generation });
+        let _open = self.host.calls.begin_start(unit);
         let outcome = self.inner.restart(unit, generation).await;
         self.host.note_outcome(unit, &outcome);
         outcome

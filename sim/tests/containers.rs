@@ -339,8 +339,91 @@ fn a_job_whose_container_was_removed_is_not_begun_again() {
     assert_eq!(starts_with_container_removed(), 1);
 }
 
+/// A container that runs, of an engine without live-restore.
+fn bench_with_unit() -> EngineBench {
+    let mut bench = EngineBench::with_options(7, not_live());
+    bench.write("a.container", &good());
+    assert_eq!(bench.start_at("a.container", 3), StartOutcome::Done);
+    bench
+}
+
+/// The state of a container whose engine was restarted together with the daemon.
+fn state_after_both_restarted() -> String {
+    let mut bench = bench_with_unit();
+    bench.engine.with_model(|model| model.restart_engine(Duration::from_secs(2)));
+    bench.restart_daemon();
+    bench.see("a.container");
+    bench.pass(10);
+    bench.active("a.container")
+}
+
+/// The generation of a container that was made again for one that was removed while there was no daemon.
+fn generation_after_removal() -> u64 {
+    let mut bench = bench_with_unit();
+    bench.engine.take_starts();
+    bench.engine.with_model(|model| model.remove_by_hand(0)).unwrap();
+    bench.restart_daemon();
+    bench.see("a.container");
+    bench.pass(10);
+    bench.engine.take_starts().last().unwrap().generation
+}
+
+/// The states of a container whose engine is restarted at one of many moments of its start.
+fn states_after_restarts_in_starts() -> Vec<String> {
+    let states = (0..80).map(|length| {
+        let mut bench = EngineBench::with_options(length, not_live());
+        bench.write("a.container", &good());
+        bench.begin_start("a.container");
+        let end = bench.now + Duration::from_millis(length * 10);
+        while bench.step(end) {}
+        bench.engine.with_model(|model| model.restart_engine(Duration::from_millis(100)));
+        bench.pass(20);
+        bench.active("a.container")
+    });
+    states.filter(|state| state != "active").collect()
+}
+
+/// The state of a container after a soft-reboot, before anybody has said that it is to run.
+fn state_after_soft_reboot() -> String {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    bench.restart_userspace();
+    bench.active("a.container")
+}
+
+#[test]
+fn a_container_comes_back_whose_engine_is_restarted_together_with_the_daemon() {
+    assert_eq!(state_after_both_restarted(), "active");
+}
+
+#[test]
+fn a_container_that_was_removed_without_a_daemon_is_made_again_as_what_it_was() {
+    assert_eq!(generation_after_removal(), 3);
+}
+
+#[test]
+fn a_start_under_which_the_engine_is_restarted_comes_about() {
+    assert_eq!(states_after_restarts_in_starts(), Vec::<String>::new());
+}
+
+#[test]
+fn what_ran_before_a_soft_reboot_is_neither_up_nor_a_failure() {
+    assert_eq!(state_after_soft_reboot(), "inactive");
+}
+
 #[test]
 fn a_rule_of_containers_that_is_left_out_is_noticed() {
+    fails_without("engine-run-forgotten", || assert_eq!(state_after_both_restarted(), "active"));
+    fails_without("generation-of-removed-forgotten", || {
+        assert_eq!(generation_after_removal(), 3);
+    });
+    fails_without("start-dated-by-its-answer", || {
+        assert!(states_after_restarts_in_starts().is_empty());
+    });
+    fails_without("memory-outlives-userspace", || {
+        assert_eq!(state_after_soft_reboot(), "inactive");
+    });
     fails_without("lost-container-start-repeated", || {
         assert_eq!(starts_over_a_broken_line(), 1);
     });

@@ -62,7 +62,7 @@ impl Assembly {
         let metadata = watch::Sender::new(settings.metadata.clone());
 
         let runners = if config.roles.registers_machine() {
-            Some(MachineRunners::new(&settings, &registry)?)
+            Some(MachineRunners::new(&settings, &registry, host.userspace_id().await)?)
         } else {
             None
         };

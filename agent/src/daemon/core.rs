@@ -125,8 +125,12 @@ pub struct MachineRunners {
 
 impl MachineRunners {
     /// Makes the directories of units, and the runners: systemd, and the container engine where this machine takes units. Both
-    /// are looked for in the background.
-    pub fn new(settings: &CoreSettings, registry: &Registry) -> Result<Self, CoreError> {
+    /// are looked for in the background. `userspace` is the boot of the machine's, where it is known.
+    pub fn new(
+        settings: &CoreSettings,
+        registry: &Registry,
+        userspace: Option<String>,
+    ) -> Result<Self, CoreError> {
         let CoreSettings { state_dir, run_dir, unit_dir, .. } = settings;
         let owned = ledger_directory(run_dir);
         for (path, made) in [
@@ -146,6 +150,7 @@ impl MachineRunners {
             socket: settings.docker.socket.clone(),
             machine: settings.machine_id.clone(),
             cluster: settings.cluster.clone(),
+            userspace,
             run_dir: settings.run_dir.clone(),
             state_dir: settings.state_dir.clone(),
             secrets: settings.docker.secrets.clone(),

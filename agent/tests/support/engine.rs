@@ -122,6 +122,7 @@ impl Engine {
         Docker::new(Settings {
             socket: self.relay.path.clone(),
             machine: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            userspace: None,
             cluster: "/test/".to_owned(),
             run_dir: self.directory.path().join("run"),
             state_dir: self.directory.path().join("state"),

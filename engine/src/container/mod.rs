@@ -41,7 +41,7 @@ pub use life::{
 pub use logging::{JOURNALD, Logging, choose_log_config, journal_field};
 pub use lookup::MissingUnit;
 pub use needs::{Abilities, ApiVersion, EngineNeed, list_needs, missing_ability};
-pub use sessions::EngineSessions;
+pub use sessions::{EngineRun, EngineSessions};
 pub use translate::{
     Creation, Identity, LABEL_CLUSTER, LABEL_FILE, LABEL_GENERATION, LABEL_UNIT, MachineInputs,
     cdi_request, translate, translate_network, translate_volume,

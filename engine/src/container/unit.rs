@@ -29,6 +29,7 @@ use super::life::{
     ContainerAction, ContainerLife, ContainerPolicy, FoundContainer, LifeEvent, LifeMemory,
     LifeResult, Phase, RestState,
 };
+use super::sessions::{EngineRun, EngineSessions};
 
 /// The signal that asks a container to stop where neither its file nor its image says.
 const STOP_SIGNAL: &str = "SIGTERM";
@@ -64,8 +65,10 @@ pub struct ContainerUnit {
     fault: String,
     /// The progress of the preparation, for people.
     progress: String,
-    /// The session with the engine in which its container was last known to run.
-    ran_in_session: u64,
+    /// The sessions with the engine when its container was last known to run.
+    ran_in: EngineSessions,
+    /// The engine that an earlier daemon remembers it to have run with; nothing once this one has seen it run.
+    ran_with: Option<EngineRun>,
     remembered: UnitMemory,
     published: UnitStatus,
 }
@@ -91,7 +94,9 @@ impl ContainerUnit {
         let remembered = remembered.unwrap_or_default();
         let generation = match found.as_ref().map(|found| &found.owner) {
             Some(Owner::Ours(identity)) => identity.generation,
-            _ => 0,
+            // Somebody has removed it, and it is made again as what it was.
+            _ if is_planted("generation-of-removed-forgotten") => 0,
+            _ => remembered.generation,
         };
         let seen = found.as_ref().map_or(FoundContainer::Absent, |found| found.seen);
         let mut memory = remembered.memory.clone();
@@ -105,8 +110,11 @@ impl ContainerUnit {
         if found.is_none() && is_begun_job && !is_planted("removed-job-begun-again") {
             memory.rest = Some(RestState::Failed(LifeResult::Signal));
         }
+        let ran_with = remembered.engine;
+        let along = ran_with.is_some_and(|run| at.sessions.took_along_after(run));
         let (life, actions) =
-            ContainerLife::adopt_container(policy_of(&plan), memory, seen, at.now);
+            ContainerLife::adopt_container(policy_of(&plan), memory, (seen, along), at.now);
+        let runs = matches!(seen, FoundContainer::Running(_));
         let mut unit = Self {
             plan,
             generation,
@@ -123,7 +131,8 @@ impl ContainerUnit {
             problem: String::new(),
             fault: remembered.fault.clone(),
             progress: String::new(),
-            ran_in_session: at.sessions.current_session(),
+            ran_in: at.sessions,
+            ran_with: ran_with.filter(|_| !runs),
             remembered,
             published,
         };
@@ -220,7 +229,7 @@ impl ContainerUnit {
                 | WorkResult::Unprepared(_)
                 | WorkResult::Unmet(_)
                 | WorkResult::AssertFailed(_) => done == Some(ContainerAction::Prepare),
-                WorkResult::Started(_) | WorkResult::NotStarted(_) =>
+                WorkResult::Started { .. } | WorkResult::NotStarted(_) =>
                     done == Some(ContainerAction::Start),
                 WorkResult::Sent =>
                     matches!(done, Some(ContainerAction::Signal | ContainerAction::Kill)),
@@ -250,9 +259,12 @@ impl ContainerUnit {
             WorkResult::NotStarted(reason) => {
                 self.on_no_start(at, reason, LifeEvent::NotStarted, effects);
             }
-            WorkResult::Started(id) => {
+            WorkResult::Started { id, since } => {
                 self.container = Some(id);
-                self.ran_in_session = at.sessions.current_session();
+                // An answer that did not come was that of an engine which may have gone since, and taken it along.
+                let since =
+                    if is_planted("start-dated-by-its-answer") { at.sessions } else { since };
+                self.note_running(since);
                 self.replaced = None;
                 self.fault.clear();
                 self.live_on(at, LifeEvent::Started, effects);
@@ -307,7 +319,7 @@ impl ContainerUnit {
         match found.seen {
             FoundContainer::Absent => {}
             FoundContainer::Running(health) => {
-                self.ran_in_session = at.sessions.current_session();
+                self.note_running(at.sessions);
                 let phase = self.life.current_phase();
                 if is_at_rest(phase) || matches!(phase, Phase::Wait { .. }) {
                     self.live_on(at, LifeEvent::Started, effects);
@@ -322,12 +334,19 @@ impl ContainerUnit {
                 if !found.fault.is_empty() {
                     self.problem.clone_from(&found.fault);
                 }
-                let along = at.sessions.took_along_since(self.ran_in_session);
+                let session = self.ran_in.current_session();
+                let along = at.sessions.took_along_since(session);
                 let event =
                     if along { LifeEvent::TakenAlong(ended) } else { LifeEvent::Ended(ended) };
                 self.live_on(at, event, effects);
             }
         }
+    }
+
+    /// Its container is known to run, or to have run, in this session.
+    fn note_running(&mut self, sessions: EngineSessions) {
+        self.ran_in = sessions;
+        self.ran_with = None;
     }
 
     /// Has its life take an event.
@@ -454,6 +473,8 @@ impl ContainerUnit {
             since,
             fault: self.fault.clone(),
             remark: if lasts { remark.clone() } else { String::new() },
+            generation: self.generation,
+            engine: self.ran_with.or(self.ran_in.current_run()),
         };
         if memory != self.remembered {
             effects.push(UnitEffect::Remember(memory.clone()));

@@ -21,8 +21,12 @@ fn conditions_that_do_not_hold_leave_it_inactive() {
     );
     // A daemon that has just started knows it still.
     let memory = life.persistent_memory().clone();
-    let (adopted, actions) =
-        ContainerLife::adopt_container(policy(lines), memory, FoundContainer::Absent, seconds("6"));
+    let (adopted, actions) = ContainerLife::adopt_container(
+        policy(lines),
+        memory,
+        (FoundContainer::Absent, false),
+        seconds("6"),
+    );
     assert_eq!(describe_step(&adopted, &actions), "inactive/dead (condition)");
     go_on(
         &mut life,

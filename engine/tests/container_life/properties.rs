@@ -171,7 +171,7 @@ proptest! {
             Phase::Dead | Phase::Exited | Phase::Failed(_) => FoundContainer::Absent,
             _ => return Ok(()),
         };
-        let (again, actions) = ContainerLife::adopt_container(policy(&lines), life.persistent_memory().clone(), seen, now);
+        let (again, actions) = ContainerLife::adopt_container(policy(&lines), life.persistent_memory().clone(), (seen, false), now);
         prop_assert_eq!(actions, Vec::new());
         if seen == FoundContainer::Absent {
             prop_assert_eq!((again.active_state(), again.sub_state()), (life.active_state(), life.sub_state()));

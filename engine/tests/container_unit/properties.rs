@@ -125,7 +125,7 @@ impl World {
                 self.made += 1;
                 let id = format!("c{}", self.made);
                 self.containers.insert(id.clone(), FoundContainer::Running(None));
-                WorkResult::Started(id)
+                WorkResult::Started { id, since: self.sessions }
             }
             UnitEffect::Start { .. } => WorkResult::NotStarted(why()),
             UnitEffect::Signal { container, signal } => {
@@ -178,7 +178,7 @@ impl World {
                         *seen = FoundContainer::Ended(Ended { code: 137, oom: false });
                     }
                 }
-                self.sessions.begin(Some(false));
+                self.sessions.begin(NOT_LIVE);
                 if !removing {
                     self.feed(UnitInput::Hint);
                 }

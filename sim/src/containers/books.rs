@@ -39,6 +39,8 @@ pub(super) struct ContainerNotes {
     pub(super) generation: u64,
     /// It has ended by itself, or could not begin.
     pub(super) ended: bool,
+    /// True while a container of its is up.
+    pub(super) is_up: bool,
     /// True if what runs was started by a person.
     pub(super) by_others: bool,
     /// The file that a daemon has put in its place, and when.
@@ -76,6 +78,7 @@ impl ContainerBooks {
         let notes = self.units.entry(start.unit.clone()).or_default();
         notes.by_others = start.is_by_hand;
         notes.ended = false;
+        notes.is_up = true;
         if !start.is_by_hand {
             notes.generation = start.generation;
         }
@@ -85,9 +88,23 @@ impl ContainerBooks {
         self.starts.push(start);
     }
 
+    /// A start of a unit's has failed: it stays down, unless its file says otherwise, and that is told of it.
+    pub(super) fn on_failed_start(&mut self, unit: &UnitName) {
+        self.note_mut(unit).ended = true;
+    }
+
+    /// The image could not be fetched, and nobody says for which unit: all that are down may have been meant.
+    pub(super) fn on_failed_pull(&mut self) {
+        for notes in self.units.values_mut().filter(|notes| !notes.is_up) {
+            notes.ended = true;
+        }
+    }
+
     /// A container of a unit's is up no more; `by_itself`: its daemon has not asked for that.
     pub(super) fn on_end(&mut self, unit: &UnitName, by_itself: bool) {
-        self.note_mut(unit).ended = by_itself;
+        let notes = self.note_mut(unit);
+        notes.ended = by_itself;
+        notes.is_up = false;
         self.changes.push((unit.clone(), if by_itself { "ends by itself" } else { "ends" }));
     }
 }

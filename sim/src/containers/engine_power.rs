@@ -25,7 +25,10 @@ impl EngineModel {
 
     /// Power fails, or the machine has gone down: nothing runs, and what has run is there.
     pub fn lose_power(&mut self) {
+        let noted = self.books.starts.len();
         self.lose_process();
+        // What begins in the very moment in which everything ends does nothing.
+        self.books.starts.truncate(noted);
         self.drop_due(|_| true);
         for container in self.containers.values_mut() {
             // What was going is there again, whole.

@@ -74,13 +74,14 @@ impl SimulatedEngine {
         machine: MachineId,
         cluster: &str,
         (disk, wall): (Arc<dyn Disk>, Wall),
-        sources: Arc<dyn Sources>,
+        (sources, userspace): (Arc<dyn Sources>, Option<String>),
     ) -> (Docker, RunnerEvents) {
         let world = ContainerWorld { host: Arc::new(self.clone()), disk, wall };
         let settings = Settings {
             socket: PathBuf::from("/sim/docker.sock"),
             machine,
             cluster: cluster.to_owned(),
+            userspace,
             run_dir: PathBuf::from("/run/muster"),
             state_dir: PathBuf::from("/var/lib/muster"),
             secrets: PathBuf::from("/sim/secrets"),

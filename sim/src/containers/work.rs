@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use muster_engine::container::LABEL_UNIT;
 use musterd::runner::docker::client::{CreatedContainer, EngineError, EngineSetup, MarkedResource};
 use tokio::sync::oneshot;
 
@@ -161,6 +162,9 @@ impl EngineModel {
                     )));
                 }
                 if fails(self) {
+                    if let Some(unit) = body.labels.get(LABEL_UNIT).and_then(|of| of.parse().ok()) {
+                        self.books.on_failed_start(&unit);
+                    }
                     return Err(engine_failure("no space left on device"));
                 }
                 let id = self.take_id();
@@ -202,6 +206,7 @@ impl EngineModel {
             log_drivers: vec!["json-file".to_owned(), "journald".to_owned()],
             cgroup_driver: "systemd".to_owned(),
             live_restore: Some(self.options.live_restore),
+            process: Some(self.processes),
             ..EngineSetup::default()
         }
     }
@@ -223,6 +228,9 @@ impl EngineModel {
         if fails {
             "OCI runtime create failed".clone_into(&mut container.error);
             container.exit_code = 128;
+            if let Some(unit) = container.unit() {
+                self.books.on_failed_start(&unit);
+            }
             return Err(engine_failure("OCI runtime create failed"));
         }
         self.begin_run(&id, false);
@@ -250,6 +258,10 @@ impl EngineModel {
         if fails {
             if let Some(container) = self.containers.get_mut(&id) {
                 container.state = ContainerState::Exited;
+                // Its name is not free, so that a start that was to take it fails.
+                if let Some(unit) = container.unit() {
+                    self.books.on_failed_start(&unit);
+                }
             }
             return Err(engine_failure("unable to remove filesystem: device or resource busy"));
         }
@@ -266,6 +278,7 @@ impl EngineModel {
 
     fn pull_image(&mut self, name: &str, fails: bool) -> CallResult {
         if self.is_registry_away || fails {
+            self.books.on_failed_pull();
             return Err(engine_failure("dial tcp: lookup registry.example: i/o timeout"));
         }
         self.images.insert(name.to_owned());

@@ -33,6 +33,7 @@ pub(crate) struct EngineBench {
     pub(crate) runner: Arc<Docker>,
     pub(crate) events: RunnerEvents,
     pub(crate) now: Duration,
+    userspaces: u64,
 }
 
 /// A cluster that knows no volumes and networks.
@@ -73,9 +74,9 @@ impl EngineBench {
         let engine = SimulatedEngine::new(EngineModel::new(Seed(seed), options));
         engine.with_model(EngineModel::begin_boot);
         let (disk, node) = (LossyDisk::new(), Node::new(Duration::ZERO));
-        let (runner, events) = connect(&engine, &disk, &node);
+        let (runner, events) = connect(&engine, &disk, &node, 1);
         let now = Duration::ZERO;
-        let mut bench = Self { node, engine, disk, runner, events, now };
+        let mut bench = Self { node, engine, disk, runner, events, now, userspaces: 1 };
         bench.wait_for_relist();
         bench
     }
@@ -85,9 +86,17 @@ impl EngineBench {
         self.node.kill_tasks();
         self.engine.lose_connection();
         let node = Node::new(self.now);
-        let (runner, events) = connect(&self.engine, &self.disk, &node);
+        let (runner, events) = connect(&self.engine, &self.disk, &node, self.userspaces);
         (self.node, self.runner, self.events) = (node, runner, events);
         self.wait_for_relist();
+    }
+
+    /// The machine's userspace goes, and is there again; what lies in `/run` is as it was.
+    pub(crate) fn restart_userspace(&mut self) {
+        self.engine.with_model(EngineModel::lose_power);
+        self.engine.with_model(EngineModel::begin_boot);
+        self.userspaces += 1;
+        self.restart_daemon();
     }
 
     /// Does something with the runner, however long it takes.
@@ -227,10 +236,15 @@ impl EngineBench {
     }
 }
 
-fn connect(engine: &SimulatedEngine, disk: &LossyDisk, node: &Node) -> (Arc<Docker>, RunnerEvents) {
+fn connect(
+    engine: &SimulatedEngine,
+    disk: &LossyDisk,
+    node: &Node,
+    userspace: u64,
+) -> (Arc<Docker>, RunnerEvents) {
     let machine = "0123456789abcdef0123456789abcdef".parse().unwrap();
     let world = (Arc::new(disk.clone()) as _, Wall::new(|| WALL));
-    let (runner, events) =
-        node.enter(|| engine.connect(machine, "/test/", world, Arc::new(NoSources)));
+    let parts = (Arc::new(NoSources) as _, Some(userspace.to_string()));
+    let (runner, events) = node.enter(|| engine.connect(machine, "/test/", world, parts));
     (Arc::new(runner), events)
 }

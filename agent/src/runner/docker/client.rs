@@ -183,6 +183,8 @@ pub struct EngineSetup {
     pub cgroup_driver: String,
     /// True if its containers go on while it is away, as far as it says.
     pub live_restore: Option<bool>,
+    /// Tells one process of it from the next, where anything does.
+    pub process: Option<u64>,
     /// True if it has directories with descriptions of devices by the names of the Container Device Interface.
     pub has_cdi: bool,
     /// Those it has found there.

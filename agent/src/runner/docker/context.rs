@@ -28,6 +28,8 @@ pub struct Settings {
     pub machine: MachineId,
     /// The cluster, by the prefix of its store: other clusters' containers on the same engine are left alone.
     pub cluster: String,
+    /// The boot of the machine's userspace, where it is known: another after a soft-reboot, too.
+    pub userspace: Option<String>,
     /// A directory of ours that a reboot empties: unit files, memory and secrets lie below it.
     pub run_dir: PathBuf,
     /// A directory of ours that outlasts reboots: copies of the files of volumes and networks lie below it.
@@ -108,7 +110,7 @@ impl DockerContext {
             host: world.host.read_facts(&settings.machine),
             cluster: settings.cluster,
             files: run.join("containers"),
-            memories: MemoryStore::new(disk(), run.join("lives")),
+            memories: MemoryStore::new(disk(), run.join("lives"), settings.userspace),
             secrets_in_use: run.join("secrets"),
             secrets: settings.secrets,
             credentials: settings.credentials,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use muster_common::unit::UnitName;
-use muster_engine::container::{LABEL_CLUSTER, LABEL_UNIT};
+use muster_engine::container::{EngineRun, LABEL_CLUSTER, LABEL_UNIT};
 use muster_runtime::Instant;
 
 use crate::runner::RunnerEvent;
@@ -144,13 +144,13 @@ async fn learn_setup(context: &DockerContext, warned: &mut bool) {
         Ok(setup) => setup,
         Err(error) => {
             tracing::warn!(%error, "the container engine does not say how it is set up");
-            context.engine.begin_session(None);
+            context.engine.begin_session(EngineRun::default());
             return;
         }
     };
     let live_restore = setup.live_restore;
+    context.engine.begin_session(EngineRun { live_restore, process: setup.process });
     context.note_setup(setup);
-    context.engine.begin_session(live_restore);
     if live_restore == Some(false) && !std::mem::replace(warned, true) {
         tracing::warn!(
             "live-restore is off: when the container engine stops or is upgraded, its containers stop with it; \

@@ -121,11 +121,12 @@ impl ContainerLife {
         Self { policy, phase: Phase::Dead, memory, health: None }
     }
 
-    /// A container found by a daemon that has just started, and what to do about it. One that runs is left alone.
+    /// A container found by a daemon that has just started, and what to do about it. One that runs is left alone, and so is one that has
+    /// ended by itself; `was_taken_along` says that it ended because its engine did.
     pub fn adopt_container(
         policy: ContainerPolicy,
         memory: LifeMemory,
-        seen: FoundContainer,
+        (seen, was_taken_along): (FoundContainer, bool),
         now: Duration,
     ) -> (Self, Vec<ContainerAction>) {
         let rest = memory.rest;
@@ -150,7 +151,11 @@ impl ContainerLife {
             (FoundContainer::Ended(ended), None) if wanted => {
                 life.phase = life.starting_phase(now);
                 life.step(now, LifeEvent::Started);
-                life.step(now, LifeEvent::Ended(ended))
+                let along = was_taken_along;
+                life.step(
+                    now,
+                    if along { LifeEvent::TakenAlong(ended) } else { LifeEvent::Ended(ended) },
+                )
             }
             (FoundContainer::Absent, None) if wanted => life.begin(now),
             (FoundContainer::Absent | FoundContainer::Ended(_), None) => {

@@ -77,8 +77,13 @@ pub enum WorkResult {
     Unmet(String),
     /// An assertion of its does not hold here, which this says.
     AssertFailed(String),
-    /// The container with this id was started.
-    Started(String),
+    /// A container was started.
+    Started {
+        /// Its id.
+        id: String,
+        /// The sessions with the engine when the attempt began that has started it.
+        since: EngineSessions,
+    },
     /// It was not started, for this reason.
     NotStarted(String),
     /// A signal was sent, or found nobody.

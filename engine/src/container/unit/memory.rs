@@ -4,6 +4,7 @@ use muster_common::state::ActiveState;
 use serde::{Deserialize, Serialize};
 
 use crate::container::life::LifeMemory;
+use crate::container::sessions::EngineRun;
 
 /// The state that outlasts the daemon, to be kept on the machine until it reboots. Written as JSON; a field that a newer version adds
 /// needs a default.
@@ -25,4 +26,10 @@ pub struct UnitMemory {
     /// The remark last published, once it was at rest.
     #[serde(default)]
     pub remark: String,
+    /// The generation of its placement; 0 where the version before remembered none.
+    #[serde(default)]
+    pub generation: u64,
+    /// The engine with which its container was last known to run.
+    #[serde(default)]
+    pub engine: Option<EngineRun>,
 }

@@ -56,7 +56,7 @@ impl ContainerUnit {
         match (input, self.removal) {
             (UnitInput::WorkDone(result), UnitRemoval::WaitsForStart { .. }) => {
                 self.under_way = None;
-                if let WorkResult::Started(id) = result {
+                if let WorkResult::Started { id, .. } = result {
                     self.container = Some(id);
                     self.replaced = None;
                 }

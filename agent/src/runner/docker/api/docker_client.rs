@@ -41,6 +41,9 @@ use crate::stdx::errors::error_chain;
 /// Bytes of an archive that are read at once.
 const ARCHIVE_PIECE: usize = 1 << 18;
 
+/// The network that Docker makes anew whenever it starts, unless containers have gone on: its id is that of the engine's process.
+const DEFAULT_NETWORK: &str = "bridge";
+
 /// A Docker engine behind a socket.
 #[derive(Debug)]
 pub(crate) struct DockerClient {
@@ -82,7 +85,12 @@ impl EngineClient for DockerClient {
     }
 
     async fn ask_setup(&self) -> Result<EngineSetup, EngineError> {
-        Ok(read_setup(self.connect_within(GREETING_TIMEOUT)?.info().await?))
+        let client = self.connect_within(GREETING_TIMEOUT)?;
+        let info = client.info().await?;
+        // Without that network, or with an engine that is no Docker, nothing tells its processes apart.
+        let network = client.inspect_network(DEFAULT_NETWORK, None).await.ok();
+        let process = network.and_then(|network| process_mark(&network.id?));
+        Ok(EngineSetup { process, ..read_setup(info) })
     }
 
     fn follow_events(&self, since: u64, label: &str) -> EngineStream<EngineEvent> {
@@ -317,9 +325,15 @@ fn read_setup(info: SystemInfo) -> EngineSetup {
         log_drivers: info.plugins.and_then(|plugins| plugins.log).unwrap_or_default(),
         cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
         live_restore: info.live_restore_enabled,
+        process: None,
         has_cdi: info.cdi_spec_dirs.is_some_and(|directories| !directories.is_empty()),
         cdi_devices: of_cdi.filter_map(|device| device.id).collect(),
     }
+}
+
+/// The first half of the 128 bits that tell a network's id from others well enough.
+fn process_mark(network: &str) -> Option<u64> {
+    u64::from_str_radix(network.get(..16)?, 16).ok()
 }
 
 fn read_event(event: EventMessage) -> EngineEvent {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use muster_engine::container::EngineSessions;
+use muster_engine::container::{EngineRun, EngineSessions};
 use muster_runtime::timeout;
 use tokio::sync::watch;
 
@@ -112,8 +112,8 @@ impl Engine {
     }
 
     /// Notes that it is about to answer, again or for the first time.
-    pub(crate) fn begin_session(&self, live_restore: Option<bool>) {
-        lock(&self.sessions).begin(live_restore);
+    pub(crate) fn begin_session(&self, run: EngineRun) {
+        lock(&self.sessions).begin(run);
     }
 
     /// The sessions with it so far.
@@ -128,6 +128,7 @@ impl Engine {
 
     /// Says that it does not. Returns whether that is news.
     pub(crate) fn mark_down(&self, problem: String) -> bool {
+        lock(&self.sessions).note_silence();
         matches!(self.line.send_replace(EngineConnection::Down(problem)), EngineConnection::Up(_))
     }
 

@@ -5,7 +5,8 @@
 
 use muster_common::unit::UnitName;
 use muster_engine::container::{
-    Creation, Identity, Owner, StartAttempt, choose_log_config, missing_ability, translate,
+    Creation, EngineSessions, Identity, Owner, StartAttempt, choose_log_config, missing_ability,
+    translate,
 };
 
 use muster_engine::container::unit::Prepared;
@@ -15,15 +16,15 @@ use crate::runner::docker::client::EngineError;
 use crate::runner::docker::context::DockerContext;
 use crate::runner::docker::make::{host_inputs, image_differences};
 
-/// Makes a container and starts it, in the place of one before it. Returns its id. Where an earlier attempt was not answered and has
-/// started one, that is the one.
+/// Makes a container and starts it, in the place of one before it. Returns its id, and the sessions with the engine since which it may
+/// have run. Where an earlier attempt was not answered and has started one, that is the one.
 pub(crate) async fn start(
     context: &DockerContext,
     unit: &UnitName,
     prepared: &Prepared,
     attempt: &StartAttempt,
     generation: u64,
-) -> Result<String, EngineError> {
+) -> Result<(String, EngineSessions), EngineError> {
     let api = context.engine.wait_until_ready().await;
     let identity = Identity {
         unit: unit.clone(),
@@ -38,11 +39,11 @@ pub(crate) async fn start(
     }
     let mut creation = translate(&prepared.plan.spec, &identity, &prepared.names)
         .map_err(|error| EngineError::new_refusal(error.to_string()))?;
-    if attempt.was_lost
+    if attempt.lost_in.is_some()
         && let Some(found) = inspect_container(context, &creation.name).await?
         && attempt.has_started(&found, &identity)
     {
-        return Ok(found.id);
+        return Ok((found.id, attempt.earliest_session()));
     }
     if creation.loses_addresses() {
         creation.join_at_once();
@@ -71,7 +72,7 @@ pub(crate) async fn start(
         other => other?,
     };
     match furnish_and_run(context, &mut creation, id).await {
-        Ok(id) => Ok(id),
+        Ok(id) => Ok((id, attempt.began_in)),
         Err(error @ EngineError::Lost(_)) => Err(error),
         Err(error) => {
             // What could not be started is of no use, and holds its name and its addresses.

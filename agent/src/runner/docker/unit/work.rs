@@ -77,14 +77,15 @@ pub(crate) fn start(
 ) -> BoxFuture<'static, WorkResult> {
     Box::pin(async move {
         let mut anew = true;
-        let mut attempt = StartAttempt { before, was_lost: false };
+        let mut attempt = StartAttempt { before, ..StartAttempt::default() };
         loop {
             context.engine.wait_until_ready().await;
+            attempt.began_in = context.engine.sessions_so_far();
             let started = create::start(&context, &unit, &prepared, &attempt, generation).await;
             match started {
-                Ok(id) => return WorkResult::Started(id),
+                Ok((id, since)) => return WorkResult::Started { id, since },
                 Err(EngineError::Lost(problem)) => {
-                    attempt.was_lost = true;
+                    attempt.note_loss();
                     pause_after_loss(&context.engine, problem).await;
                 }
                 // Somebody removed its image, or the last container on it took its network along, since they were seen.
