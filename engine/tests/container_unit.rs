@@ -299,6 +299,22 @@ fn a_start_by_hand_is_looked_for_only_where_nothing_should_run() {
 }
 
 #[test]
+fn the_one_before_a_start_that_came_to_nothing_is_still_its_container() {
+    let mut story = Story::up("");
+    story.go_on(
+        "
+        5  hint        => inspect abc
+        6  abc ended 1 => discard networks; failed/failed (exit-code, code 1)
+        7  start 8     => prepare; activating/start-pre
+        8  prepared    => start for 8 in place of abc; activating/start
+        9  refused     => discard networks; failed/failed (resources: why)
+        10 start-hint  => inspect abc
+        11 abc runs    => active/running abc
+        ",
+    );
+}
+
+#[test]
 fn a_container_that_is_gone_counts_as_killed() {
     let mut story = Story::up("");
     story.go_on(

@@ -392,6 +392,24 @@ fn state_after_soft_reboot() -> String {
     bench.active("a.container")
 }
 
+/// The state of a unit whose start the engine refused, once somebody has started its container of before by hand.
+fn state_after_refused_start() -> String {
+    let mut bench = bench_with_unit();
+    bench.engine.with_model(|model| model.kill_by_hand(0)).unwrap();
+    bench.pass(2);
+    bench.engine.with_model(|model| model.set_failing(1000));
+    assert!(matches!(bench.start_at("a.container", 4), StartOutcome::Failed { .. }));
+    bench.engine.with_model(|model| model.set_failing(0));
+    bench.engine.with_model(|model| model.start_by_hand(0)).unwrap();
+    bench.pass(2);
+    bench.active("a.container")
+}
+
+#[test]
+fn a_person_may_start_what_the_engine_would_not_replace() {
+    assert_eq!(state_after_refused_start(), "active");
+}
+
 #[test]
 fn a_container_comes_back_whose_engine_is_restarted_together_with_the_daemon() {
     assert_eq!(state_after_both_restarted(), "active");
@@ -415,6 +433,9 @@ fn what_ran_before_a_soft_reboot_is_neither_up_nor_a_failure() {
 #[test]
 fn a_rule_of_containers_that_is_left_out_is_noticed() {
     fails_without("engine-run-forgotten", || assert_eq!(state_after_both_restarted(), "active"));
+    fails_without("container-before-forgotten", || {
+        assert_eq!(state_after_refused_start(), "active");
+    });
     fails_without("generation-of-removed-forgotten", || {
         assert_eq!(generation_after_removal(), 3);
     });

@@ -6,10 +6,16 @@ mod exam;
 #[path = "../../agent/tests/support/machine.rs"]
 mod machine;
 
+use std::sync::Arc;
+
 use exam::holds_unless;
 use machine::{Machine, long_after, name, reported, request_unit, timed_store, wait_until};
 use muster_common::state::DesiredState::{Launched, Loaded};
+use muster_common::unit::{FileHash, UnitName};
+use muster_doubles::LossyDisk;
+use muster_engine::machine::converge::{Desired, Observed, Step, next_steps};
 use muster_store::Registry;
+use musterd::machine::ledger::Ledger;
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -172,5 +178,30 @@ fn what_was_down_before_its_start_is_not_started_again_once_it_runs() {
             daemon.kill().await;
             asked_for(&machine, "restart a.service").is_none()
         })
+    });
+}
+
+#[test]
+fn a_file_that_was_replaced_is_taken_up_though_its_restart_was_cut_off() {
+    holds_unless("replaced-file-not-taken-up", || {
+        let unit: UnitName = name("a.service");
+        let (old, new) = (FileHash::of_text("old"), FileHash::of_text("new"));
+        let mut ledger = Ledger::open(Arc::new(LossyDisk::new()), "/ledger".into()).unwrap();
+        ledger.record_file(&unit, old).unwrap();
+        ledger.record_settled(&unit, 3, Launched, None).unwrap();
+        // A restored store gives generation 3 out again, for another file.
+        ledger.record_replacement(&unit, new).unwrap();
+        ledger.mark_begun(&unit);
+        ledger.mark_unsure(&unit);
+        let owned = ledger.get(&unit).unwrap().for_decision();
+        let wish = Desired { file: new, desired: Launched, generation: 3, install: false };
+        let seen = Observed { active: "active".into(), file: Some(new), ..Observed::default() };
+        let next = next_steps(
+            &[(unit.clone(), wish)].into(),
+            &[(unit.clone(), seen)].into(),
+            &[(unit.clone(), owned)].into(),
+        );
+        let mut steps = next.others.into_iter().flat_map(|chain| chain.steps);
+        steps.next() == Some(Step::Restart { generation: 3 })
     });
 }

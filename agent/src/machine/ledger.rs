@@ -141,6 +141,17 @@ impl Ledger {
         self.save_entry(unit, entry)
     }
 
+    /// The unit has another file now than the one it runs from, and is to be stopped and started with it. Until that has come about
+    /// nothing is carried out, whatever was at this generation: a store that was put back gives out numbers again.
+    pub fn record_replacement(&mut self, unit: &UnitName, file: FileHash) -> io::Result<()> {
+        if let Some(entry) = self.entries.get_mut(unit)
+            && !is_planted("replaced-file-not-taken-up")
+        {
+            entry.owned.stopping = true;
+        }
+        self.record_file(unit, file)
+    }
+
     /// The unit is enabled, or no longer.
     pub fn record_enabled(&mut self, unit: &UnitName, enabled: bool) -> io::Result<()> {
         let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };

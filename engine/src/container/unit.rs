@@ -257,6 +257,9 @@ impl ContainerUnit {
                 self.on_no_start(at, reason, LifeEvent::Unprepared, effects);
             }
             WorkResult::NotStarted(reason) => {
+                // The one before may still be there: whoever starts that by hand starts this unit.
+                self.container =
+                    self.replaced.take().filter(|_| !is_planted("container-before-forgotten"));
                 self.on_no_start(at, reason, LifeEvent::NotStarted, effects);
             }
             WorkResult::Started { id, since } => {

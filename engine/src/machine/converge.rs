@@ -69,7 +69,7 @@ pub struct Owned {
     /// `inactive`, and come to its turn later.
     pub starting: bool,
     /// A stop was begun and nobody knows how it ended: the daemon ended, or its line to the runner did. Whatever the unit does, it has
-    /// not ended by itself.
+    /// not ended by itself. Or it runs from another file than the one it has now, and the restart that takes that up has not come about.
     pub stopping: bool,
 }
 

@@ -144,6 +144,11 @@ impl EngineModel {
         self.loses_events = loses;
     }
 
+    /// So many calls of a thousand fail from now on.
+    pub fn set_failing(&mut self, per_mille: u64) {
+        self.options.failing_per_mille = per_mille;
+    }
+
     /// A person removes all images.
     pub fn prune_images(&mut self) {
         self.images.clear();

@@ -201,7 +201,13 @@ impl ChainExecutor {
             Step::Refuse { .. } | Step::AwaitEmpty => Ok(StartOutcome::Done),
             Step::Write { file } => {
                 let Some(text) = &work.file else { return Ok(StartOutcome::Done) };
-                remembered(self.lock_ledger().record_file(unit, *file))?;
+                let restarts = |step: &Step| matches!(step, Step::Restart { .. });
+                let recorded = if work.steps.iter().any(restarts) {
+                    self.lock_ledger().record_replacement(unit, *file)
+                } else {
+                    self.lock_ledger().record_file(unit, *file)
+                };
+                remembered(recorded)?;
                 self.runner.write(unit, *file, text.text()).await.map(|()| StartOutcome::Done)
             }
             Step::Adopt { file } => {
