@@ -133,3 +133,7 @@ fn reboot_config() -> RebootConfig {
         block_on_failed: false,
     }
 }
+
+#[cfg(test)]
+#[path = "daemon_parts_tests.rs"]
+mod tests;

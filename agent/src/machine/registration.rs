@@ -29,7 +29,7 @@ use crate::machine::lease_memory::LeaseMemory;
 use crate::machine::outage_note::OutageNote;
 use crate::stdx::disk::{Disk, HostDisk};
 use crate::stdx::timer::sleep_until_opt;
-use crate::telemetry::health::Health;
+use crate::telemetry::health::{Health, NameStanding};
 
 /// Keeps this machine registered.
 pub struct RegistrationLoop {
@@ -230,6 +230,13 @@ impl RegistrationLoop {
                     self.outage.set_noted(noted, &self.machine.boot);
                 }
                 RegistrarEffect::SetRegistration(registration) => {
+                    // A lease that is about to be had again, or a store that is away, gives the name to nobody else.
+                    let name = match &registration {
+                        Registration::Registered(_) => Some(NameStanding::Ours),
+                        Registration::Refused => Some(NameStanding::Anothers),
+                        Registration::Pending | Registration::Unreachable => None,
+                    };
+                    self.health.update(|s| s.name = name.unwrap_or(s.name));
                     self.registration.send_replace(registration);
                 }
                 RegistrarEffect::SetStoreHealth(None) => self.health.set_ok(|s| &mut s.store),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use muster_common::cordon::CordonHolder;
 use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
 use muster_common::reboot::{DueReason, HolderKind, HostStatus, WaitReason};
 use muster_engine::reboot::due::reason_of_request;
 use muster_engine::reboot::phase::RebootStep;
@@ -29,7 +30,7 @@ use crate::stdx::clock::Wall;
 use crate::stdx::disk::Disk;
 use crate::stdx::errors::error_chain;
 use crate::stdx::timer::sleep_for_opt;
-use crate::telemetry::health::{Health, HealthStatus};
+use crate::telemetry::health::{Health, HealthStatus, NameStanding};
 use crate::view::{Reader, View};
 
 /// The time in which the store has to answer about slots.
@@ -127,6 +128,7 @@ impl RoleLoop {
 
     async fn run(mut self) {
         loop {
+            self.until_named().await;
             self.clear_leftovers().await;
             let seen = self.gather_observation().await;
             let step = self.role.decide_step(&seen);
@@ -146,6 +148,17 @@ impl RoleLoop {
             let pause = self.role.next_pause(step.wake, round, stored, look_interval, expiry);
             self.wait_for_event(pause).await;
         }
+    }
+
+    /// Waits until the machine is registered under its name. Requests, slots, cordons and words on how far it is go by that: a copy of a
+    /// machine that is there as well has the same name and journal, and reboots for nobody.
+    async fn until_named(&mut self) {
+        if !self.setup.agent || is_planted("copy-reboots") {
+            return;
+        }
+        let is_ours = |health: &HealthStatus| health.name == NameStanding::Ours;
+        // Its sender goes with the daemon.
+        let _ = self.health.wait_for(is_ours).await;
     }
 
     /// The time on the clock that the engine is given.

@@ -34,6 +34,18 @@ pub struct ComponentHealth {
     pub problem: Option<String>,
 }
 
+/// Whose the machine's name in the cluster is, as far as this daemon knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NameStanding {
+    /// Nobody has said yet.
+    #[default]
+    Unknown,
+    /// It was registered under it, and nothing else has been heard since.
+    Ours,
+    /// Another machine is registered under it, or the store is not ours.
+    Anothers,
+}
+
 /// The health of the daemon, as `/healthz` and `/metrics` tell it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthStatus {
@@ -41,6 +53,8 @@ pub struct HealthStatus {
     pub store: ComponentHealth,
     /// This machine is registered under a live lease.
     pub lease: ComponentHealth,
+    /// Whose the machine's name is: what is done in it is its bearer's to do.
+    pub name: NameStanding,
     /// The runner is connected.
     pub runner: ComponentHealth,
     /// The container engine answers; not told where there never was one.
@@ -220,6 +234,11 @@ impl Health {
     }
 
     /// Changes the rest of the status; who waits for a change is woken if there is one.
+    /// Says whose the machine's name is from now on.
+    pub fn set_name_standing(&self, name: NameStanding) {
+        self.update(|s| s.name = name);
+    }
+
     pub(crate) fn update(&self, change: impl FnOnce(&mut HealthStatus)) {
         self.status.send_if_modified(|status| {
             let before = status.clone();

@@ -22,6 +22,7 @@ use musterd::host::power::{HostError, HostPower};
 use musterd::reboot::{Lock, role};
 use musterd::stdx::clock::Wall;
 use musterd::stdx::disk::HostDisk;
+use musterd::telemetry::health::NameStanding;
 use musterd::view::View;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -112,6 +113,9 @@ impl Machine {
     pub fn start(&self) -> Running {
         // What an earlier one said is not waited for.
         self.status.send_replace(HostStatus::default());
+        if self.agent {
+            self.health.set_name_standing(NameStanding::Ours);
+        }
         let groups = self.config.reboot.known_groups();
         let setup = role::RoleSetup {
             machine: self.id(),

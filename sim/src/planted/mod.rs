@@ -68,6 +68,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("contact-never-broken", 200, LOSSES, "that a leader that was cut off itself does not know who was lost"),
     tested("container-before-forgotten", CONTAINERS, "that a container is known that somebody starts by hand after a start in its place came to nothing"),
     either("cordon-overlooked", 200, PLACING, "that a cordoned machine takes nothing new"),
+    either("copy-reboots", 1000, "sim/src/daemon_parts_tests::a_machine_whose_name_another_bears_says_and_does_nothing_about_reboots", "that what is done in a machine's name is done by its bearer"),
     either("cut-off-stop-forgotten", 300, MACHINE, "that a unit whose stop was cut off has not ended by itself"),
     tested("destruction-unguarded", "sim/tests/store_rules::a_late_destruction_changes_nothing", "that a destruction rests on the unit that was to be destroyed"),
     either("directory-not-synced", 200, "sim/tests/rules::placements_that_were_saved_are_there_after_a_power_cut", "that a file's name is put where a power cut does not reach it"),
