@@ -265,6 +265,7 @@ impl Facts {
             // Revisions count anew from a backup: the moment tells the histories apart.
             changes.retain(|change| change.at <= made || change.at == now);
         }
+        self.note_brought_back(revision);
         let all = self.records.iter();
         let slots = all.filter_map(|(key, record)| {
             let group = key.strip_prefix(PREFIX)?.strip_prefix("reboot/")?;
@@ -279,6 +280,21 @@ impl Facts {
             let wanted = record.and_then(|record| decode_wanted(&record.value));
             *created <= revision && wanted.is_some_and(|wanted| *generation <= wanted.generation)
         });
+    }
+
+    /// What an earlier restore had taken from the history of a record is there again with the record, if a later one brings it back.
+    fn note_brought_back(&mut self, revision: u64) {
+        for (key, record) in &self.records {
+            let Some(key) = key.strip_prefix(PREFIX) else { continue };
+            let Some(unit) = unit_of_key(key) else { continue };
+            let changes = self.unit_changes.entry(unit).or_default();
+            let last = changes.iter().rfind(|change| change.key == key);
+            if last.is_none_or(|last| last.value.as_ref() != Some(&record.value)) {
+                let (revision, value) =
+                    (record.mod_revision.min(revision), Some(record.value.clone()));
+                changes.push(RecordChange { revision, at: self.now, key: key.to_owned(), value });
+            }
+        }
     }
 
     /// True if a backup was put back a short time ago, so that machines and records have to find together.
