@@ -92,18 +92,19 @@ impl World {
 
     /// Takes away again what was written by hand and is still there.
     pub(crate) fn take_away_by_hand(&mut self) {
-        let by_hand = std::mem::take(&mut self.facts.by_hand);
+        let is_there = |key: &String, by_hand: &mut ByHand| {
+            let record = self.facts.records.get(&format!("{PREFIX}{key}"));
+            record.is_some_and(|record| by_hand.values.contains(&record.value))
+        };
+        let mut by_hand = std::mem::take(&mut self.facts.by_hand);
+        by_hand.retain(is_there);
         let mut ops = Vec::new();
-        for (key, by_hand) in by_hand {
-            if self
-                .facts
-                .find_record(&key)
-                .is_some_and(|record| by_hand.values.contains(&record.value))
-            {
-                ops.push(Op::Delete { key: format!("{PREFIX}{key}") });
-                self.note_by_hand(&HandWritten { key, unit: by_hand.unit });
-            }
+        for (key, found) in &by_hand {
+            ops.push(Op::Delete { key: format!("{PREFIX}{key}") });
+            self.note_by_hand(&HandWritten { key: key.clone(), unit: found.unit.clone() });
         }
+        // It counts as written by hand until it is seen to be gone: the store may be away.
+        self.facts.by_hand = by_hand;
         if !ops.is_empty() {
             self.users.write_by_hand(ops);
         }

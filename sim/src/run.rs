@@ -177,6 +177,9 @@ impl World {
     /// Looks for what is late.
     fn look_around(&mut self) {
         self.queue.push(self.now + delays::LOOK_INTERVAL, Event::LookAround);
+        if self.now >= self.plan.shape.calm_from && !self.facts.by_hand.is_empty() {
+            self.take_away_by_hand();
+        }
         let mut found = delays::check_lost(&self.facts, self.ttl);
         if self.store.may_be_foreign(self.now) {
             self.waits.clear();
