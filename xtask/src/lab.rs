@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use muster_tests::lab::{KeptLab, Lab, Options};
+use muster_tests::lab::{KeptLab, Lab, Options, RELEASE_VARIABLE, Release};
 
 use crate::install::{self, Purpose};
 use crate::{build, dist};
@@ -33,6 +33,11 @@ enum LabCommand {
         /// With a Docker engine on each.
         #[arg(long)]
         containers: bool,
+        /// With a Podman on each.
+        #[arg(long)]
+        podman: bool,
+        #[command(flatten)]
+        debian: DebianChoice,
     },
     /// Enter a host that was kept: a shell, or a command.
     Enter {
@@ -71,6 +76,26 @@ enum LabCommand {
     },
 }
 
+/// Which Debian hosts are made of.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct DebianChoice {
+    /// The release of Debian that the hosts run: 12 or 13.
+    #[arg(long, value_name = "RELEASE")]
+    debian: Option<Release>,
+}
+
+impl DebianChoice {
+    /// The release that was asked for.
+    pub(crate) fn release(self) -> Option<Release> {
+        self.debian
+    }
+
+    /// Has the tests that a command runs use it.
+    pub(crate) fn pass_to(self, command: &mut std::process::Command) {
+        command.envs(self.debian.map(|release| (RELEASE_VARIABLE, release.number())));
+    }
+}
+
 /// Which of several kept labs is meant.
 #[derive(Debug, Args)]
 struct LabChoice {
@@ -87,8 +112,16 @@ impl LabChoice {
 
 pub(crate) fn run_lab(arguments: &LabArguments) -> Result<()> {
     match &arguments.command {
-        LabCommand::Up { name, binaries, bare, containers } => {
-            boot_lab(name, binaries.clone(), *bare, *containers)
+        LabCommand::Up { name, binaries, bare, containers, podman, debian } => {
+            let options = Options {
+                name: Some(name.clone()),
+                package: find_package(*bare, binaries.as_deref())?,
+                containers: *containers,
+                podman: *podman,
+                release: debian.release(),
+                ..Options::default()
+            };
+            boot_lab(name, &options)
         }
         LabCommand::Enter { which, host, command } => enter_host(which, host, command),
         LabCommand::PowerCut { which, host } => which.find()?.host_named(host)?.power_cut(),
@@ -155,20 +188,18 @@ pub(crate) fn explain_lab(name: &str) {
     eprintln!("  cargo xtask lab down {name:<18} take them away");
 }
 
-fn boot_lab(name: &str, binaries: Option<PathBuf>, bare: bool, containers: bool) -> Result<()> {
+/// The package that hosts are to run, unless they are to be bare.
+fn find_package(bare: bool, binaries: Option<&Path>) -> Result<Option<PathBuf>> {
     install::ensure_tools(Purpose::Lab)?;
-    let package = match (bare, binaries) {
+    Ok(match (bare, binaries) {
         (true, _) => None,
-        (false, Some(binaries)) => Some(dist::make_package(&binaries)?),
+        (false, Some(binaries)) => Some(dist::make_package(binaries)?),
         (false, None) => Some(dist::make_package(&build::build_release()?)?),
-    };
-    Lab::start(&Options {
-        name: Some(name.to_owned()),
-        package,
-        containers,
-        ..Options::default()
-    })?
-    .keep_running()?;
+    })
+}
+
+fn boot_lab(name: &str, options: &Options) -> Result<()> {
+    Lab::start(options)?.keep_running()?;
     explain_lab(name);
     Ok(())
 }

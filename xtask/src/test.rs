@@ -4,9 +4,10 @@ use std::process::Command;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use muster_tests::lab::Lab;
+use muster_tests::lab::{Lab, Release};
 
 use crate::install::{self, Purpose};
+use crate::lab::DebianChoice;
 use crate::shell::{cargo_command, run, run_keeping_lines};
 use crate::{build, check, dist, sim};
 
@@ -20,11 +21,19 @@ const MINUTES_OF_CI: &str = "5";
 /// Tests of the three hosts, by the names of their binaries.
 const ON_HOSTS: &str = "package(muster-tests) and kind(test) and not binary(tidy)";
 
+/// Those of them that a release of Debian is tried with which is not the one that all run on.
+const SHORT: &str = "binary(story) or binary(packages) or binary(reboots)";
+
 #[derive(Debug, Args)]
 pub(crate) struct TestArguments {
     /// Only one part.
     #[arg(long)]
     only: Option<Part>,
+    #[command(flatten)]
+    debian: DebianChoice,
+    /// Of the end-to-end tests only the story, the packages and the reboots: what another Debian is tried with.
+    #[arg(long)]
+    short: bool,
     /// More arguments for nextest, such as a filter.
     #[arg(last = true)]
     nextest: Vec<String>,
@@ -79,10 +88,13 @@ fn run_parts(arguments: &TestArguments) -> Result<Vec<String>> {
         let binaries = build::build_release()?;
         let packages = dist::for_tests(&binaries)?;
         // Minutes, once; a test that did it would look as if it hung.
-        Lab::prepare_base(|text| eprintln!("lab: {text}"))?;
+        let release = arguments.debian.release().map_or_else(Release::from_environment, Ok)?;
+        Lab::prepare_base(release, |text| eprintln!("lab: {text}"))?;
         let mut command = nextest_command();
         command.args(["--package", "muster-tests"]);
-        command.arg("--filterset").arg(ON_HOSTS).args(&arguments.nextest);
+        let which = if arguments.short { SHORT } else { ON_HOSTS };
+        command.arg("--filterset").arg(which).args(&arguments.nextest);
+        arguments.debian.pass_to(&mut command);
         command.env("MUSTER_BINARIES", binaries).env("MUSTER_PACKAGES", packages);
         summaries.extend(run_keeping_lines(&mut command, "Summary")?);
     }

@@ -13,11 +13,10 @@ use super::command;
 use super::image;
 use super::lock::Lock;
 use super::provision;
+use super::release::Release;
 
 /// Raised when the steps below change in a way that their inputs do not show.
-const RECIPE: &str = "2";
-
-const SUITE: &str = "bookworm";
+const RECIPE: &str = "3";
 
 /// Wanted in a node by people and tests, not by Muster.
 const CONVENIENCES: [&str; 4] = ["busybox-static", "iputils-ping", "less", "tar"];
@@ -25,6 +24,13 @@ const CONVENIENCES: [&str; 4] = ["busybox-static", "iputils-ping", "less", "tar"
 /// Enabled when the host that is to run them is provisioned.
 const ON_DEMAND: [&str; 4] =
     ["containerd.service", "docker.service", "docker.socket", "etcd.service"];
+
+/// Enabled in those releases that have them, and of no use here.
+const OF_PODMAN: [&str; 3] = [
+    "netavark-dhcp-proxy.service",
+    "netavark-dhcp-proxy.socket",
+    "netavark-firewalld-reload.service",
+];
 
 /// What a node has no use for: it costs boot time, and some of it waits for a network that is given from outside.
 const MASKED: [&str; 15] = [
@@ -46,12 +52,14 @@ const MASKED: [&str; 15] = [
 ];
 
 /// The base root, built if it is not there; `say` hears about it, since that takes minutes.
-pub(super) fn ensure_base(cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let mut packages = provision::required_packages()?;
+pub(super) fn ensure_base(cache: &Path, release: Release, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let mut packages = provision::required_packages(release.has_quadlet())?;
     packages.extend(CONVENIENCES.map(ToOwned::to_owned));
+    packages.extend(release.conveniences().iter().map(|&package| package.to_owned()));
     let packages = packages.join(",");
-    let recipe = format!("{RECIPE}\n{SUITE}\n{packages}\n{MASKED:?}{ON_DEMAND:?}");
-    let base = cache.join(format!("base-{:016x}", fingerprint(&recipe)));
+    let suite = release.suite();
+    let recipe = format!("{RECIPE}\n{suite}\n{packages}\n{MASKED:?}{ON_DEMAND:?}");
+    let base = cache.join(format!("base-{}-{:016x}", release.number(), fingerprint(&recipe)));
     if base.exists() {
         return Ok(base);
     }
@@ -63,37 +71,42 @@ pub(super) fn ensure_base(cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     if building.exists() {
         fs::remove_dir_all(&building)?;
     }
-    say(&format!("building the base root in {} (once; a few minutes)", base.display()));
-    let result = build(&building, &packages);
+    say(&format!(
+        "building the base root of {release} in {} (once; a few minutes)",
+        base.display()
+    ));
+    let result = build(&building, release, &packages);
     if result.is_err() {
         let _ = fs::remove_dir_all(&building);
     }
     result?;
     fs::rename(&building, &base)?;
-    remove_others(cache, &base);
+    remove_others(cache, release, &base);
     Ok(base)
 }
 
-/// Removes bases of other recipes that no host is mounted over; what cannot be removed only costs space.
-fn remove_others(cache: &Path, base: &Path) {
+/// Removes bases of the release's other recipes that no host is mounted over; what cannot be removed only costs space.
+fn remove_others(cache: &Path, release: Release, base: &Path) {
+    let its = format!("base-{}-", release.number());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let Ok(entries) = fs::read_dir(cache) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unused = !mounts.contains(&*path.to_string_lossy());
-        if name.starts_with("base-") && path != base && unused {
+        if name.starts_with(&its) && path != base && unused {
             let _ = fs::remove_dir_all(&path);
         }
     }
 }
 
-fn build(root: &Path, packages: &str) -> Result<()> {
-    let mirror = apt_mirror()?;
+fn build(root: &Path, release: Release, packages: &str) -> Result<()> {
+    let suite = release.suite();
+    let mirror = apt_mirror(suite)?;
     let include = format!("--include={packages}");
     let target = root.to_string_lossy();
     command::run(
         "debootstrap",
-        &["--variant=minbase", "--merged-usr", &include, SUITE, &target, &mirror],
+        &["--variant=minbase", "--merged-usr", &include, suite, &target, &mirror],
     )
     .context("cannot build the base root")?;
     for unit in MASKED {
@@ -104,6 +117,9 @@ fn build(root: &Path, packages: &str) -> Result<()> {
     let root_option = format!("--root={target}");
     let mut disable = vec!["--quiet", &root_option, "disable"];
     disable.extend(ON_DEMAND);
+    if release.has_quadlet() {
+        disable.extend(OF_PODMAN);
+    }
     command::run("systemctl", &disable)?;
     image::build(root)?;
     // Every node gets its own.
@@ -117,7 +133,7 @@ fn build(root: &Path, packages: &str) -> Result<()> {
 }
 
 /// The mirror apt uses on this machine: that of the same release if there is one, else any of Debian's own archive.
-fn apt_mirror() -> Result<String> {
+fn apt_mirror(suite: &str) -> Result<String> {
     let format = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)";
     let list = command::run(
         "apt-get",
@@ -130,7 +146,7 @@ fn apt_mirror() -> Result<String> {
             Some((words.next()?, words.next()?))
         })
         .collect();
-    let same = targets.iter().find(|(_, release)| *release == SUITE);
+    let same = targets.iter().find(|(_, release)| *release == suite);
     let any = targets.iter().find(|(uri, _)| uri.trim_end_matches('/').ends_with("/debian"));
     match same.or(any) {
         Some((uri, _)) => Ok((*uri).to_owned()),

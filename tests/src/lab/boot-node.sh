@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Keeps one node of the lab powered: boots it, boots it again when it asks for a reboot, ends when it powers off.
 # A file "stays-down" beside this script is the update that breaks the boot: the node asks for a reboot and is not seen again.
-# A directory "docker" beside it holds the data of the node's container engine, which wants a plain file system below it.
+# Directories "docker" and "containers" beside it hold the data of the node's container engines, which want a plain file system below.
 # usage: boot-node.sh ROOT MACHINE HOSTNAME NETNS CGROUP...
 #
 # Each CGROUP is this node's directory in one hierarchy. Its keeper (this script) and its machine live in different
@@ -19,11 +19,15 @@ join() {
 }
 
 options=()
-if [ -d "${0%/*}/docker" ]; then
+for data in docker containers; do
+    [ -d "${0%/*}/$data" ] || continue
+    options+=(--bind="${0%/*}/$data:/var/lib/$data")
+done
+if [ ${#options[@]} -gt 0 ]; then
     # runc asks for a keyring for each container, and in the unified hierarchy limits devices by programs. The kernel's
     # settings of the node's own network are the engine's to change.
     export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
-    options=(--bind="${0%/*}/docker:/var/lib/docker" --capability=CAP_NET_ADMIN --system-call-filter="@keyring bpf")
+    options+=(--capability=CAP_NET_ADMIN --system-call-filter="@keyring bpf")
 fi
 
 join keeper "$@"

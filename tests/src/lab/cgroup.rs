@@ -16,6 +16,9 @@ use super::wait::wait_closely;
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
+/// The unified hierarchy on a machine that has others beside it.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
 /// Above all runs, in each hierarchy.
 const TOP: &str = "muster-lab";
 
@@ -37,12 +40,17 @@ impl Cgroups {
         }
     }
 
-    /// Those of one node of a run.
-    pub(super) fn node_group(&self, name: &str) -> Self {
-        let below = |directories: &[PathBuf]| {
+    /// Those of one node of a run; `unified` where its systemd keeps units in the unified hierarchy only.
+    pub(super) fn node_group(&self, name: &str, unified: bool) -> Self {
+        let below = |directories: &[PathBuf]| -> Vec<PathBuf> {
             directories.iter().map(|directory| directory.join(name)).collect()
         };
-        Self { directories: below(&self.directories), engines: below(&self.engines) }
+        let mut directories = below(&self.directories);
+        if unified {
+            // Where units are looked for is the first.
+            directories.sort_by_key(|directory| !directory.starts_with(UNIFIED));
+        }
+        Self { directories, engines: below(&self.engines) }
     }
 
     /// Makes the directories, those for a container engine too if there is one.

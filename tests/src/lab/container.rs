@@ -55,13 +55,30 @@ impl Host {
         // An overlay lies on no other overlay.
         let driver = if plain { "overlay2" } else { "vfs" };
         // A test may start it more often than a person would. nspawn lets nobody write to the hierarchies that systemd does not need; those seen in the host are its own.
-        let cgroups =
-            "for mount in /sys/fs/cgroup/*/; do mount -o remount,bind,rw $mount || :; done";
+        let cgroups = "for mount in /sys/fs/cgroup/*/; do mountpoint -q $mount && mount -o remount,bind,rw $mount || :; done";
         let text = format!(
             "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStartPre=/bin/sh -c '{cgroups}'\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock \
              --storage-driver={driver} --iptables=false --ip6tables=false\n"
         );
         self.write_file("/etc/systemd/system/docker.service.d/lab.conf", &text)
+    }
+
+    /// Makes the place for Podman's data, and has it ask for no more than hosts of the lab can give.
+    pub(super) fn make_room_for_podman(&self, plain: bool) -> Result<()> {
+        fs::create_dir_all(self.run_directory().join("containers"))?;
+        let driver = if plain { "overlay" } else { "vfs" };
+        let storage = format!(
+            "[storage]\ndriver = \"{driver}\"\nrunroot = \"/run/containers/storage\"\ngraphroot = \"/var/lib/containers/storage\"\n"
+        );
+        self.write_file("/etc/containers/storage.conf", &storage)?;
+        // Its own limit on processes needs a controller that a machine may keep in a hierarchy of its own.
+        self.write_file("/etc/containers/containers.conf", "[containers]\npids_limit = 0\n")
+    }
+
+    /// Has Podman load the lab's image.
+    pub fn load_podman_image(&self) -> Result<()> {
+        self.exec(&["podman", "load", "--quiet", "--input", IMAGE_ARCHIVE])?.ensure_success()?;
+        Ok(())
     }
 
     /// Waits until the container engine answers.

@@ -72,7 +72,7 @@ pub struct Host {
 
 impl Host {
     pub(super) fn from_record(run: &Run, record: NodeRecord) -> Self {
-        let cgroups = run.cgroups.node_group(&record.name);
+        let cgroups = run.cgroups.node_group(&record.name, record.release.is_unified());
         Self { record, run: run.clone(), cgroups, keeper: Mutex::new(None) }
     }
 
@@ -125,6 +125,9 @@ impl Host {
         if self.record.containers {
             self.make_room_for_containers(mounted.is_ok())?;
         }
+        if self.record.podman {
+            self.make_room_for_podman(mounted.is_ok())?;
+        }
         fs::write(self.disk_root().join("etc/machine-id"), format!("{}\n", self.machine_id()))?;
         fs::write(self.disk_root().join("etc/hostname"), format!("{}\n", self.name()))?;
         Ok(())
@@ -155,12 +158,13 @@ impl Host {
             self.clear()?;
         }
         self.run.network.attach_node(self.name(), self.address())?;
-        self.cgroups.create(self.record.containers)?;
+        self.cgroups.create(self.record.containers || self.record.podman)?;
         let directory = self.run_directory();
         let script = directory.join("boot-node.sh");
         fs::write(&script, BOOT_SCRIPT)?;
         let log = directory.join("console.log");
         let console = fs::File::options().create(true).append(true).open(&log)?;
+        let unified = self.record.release.is_unified();
         let child = Command::new("bash")
             .arg(&script)
             .arg(self.disk_root())
@@ -168,6 +172,7 @@ impl Host {
             .arg(self.name())
             .arg(self.run.network.node_namespace(self.name()))
             .args(self.cgroups.list_directories())
+            .envs(unified.then_some(("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")))
             .stdin(Stdio::null())
             .stdout(console.try_clone()?)
             .stderr(console)

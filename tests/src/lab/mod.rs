@@ -33,6 +33,7 @@ mod lock;
 mod network;
 mod process;
 mod provision;
+mod release;
 mod run;
 mod samples;
 mod wait;
@@ -50,6 +51,7 @@ pub use http::{Answer, Request};
 pub use image::{IMAGE, IMAGE_ARCHIVE};
 pub use kept::KeptLab;
 pub use process::Process;
+pub use release::{RELEASE_VARIABLE, Release};
 pub use rustix::process::Signal;
 pub use samples::{Sample, Samples};
 pub use wait::{wait_closely, wait_until};
@@ -84,6 +86,10 @@ pub struct Options {
     pub binaries: Option<PathBuf>,
     /// True when each runs a Docker engine, which has [`IMAGE`] when the lab is up.
     pub containers: bool,
+    /// True when each has a place for Podman's images, with [`IMAGE`] among them.
+    pub podman: bool,
+    /// The Debian they are made of; where none is named, that of [`RELEASE_VARIABLE`].
+    pub release: Option<Release>,
     /// Metadata of each host, `KEY=VALUE`; hosts beyond the end have none.
     pub metadata: Vec<Vec<String>>,
     /// More options for `provision-host`, the same for each host.
@@ -104,6 +110,8 @@ impl Default for Options {
             package: None,
             binaries: None,
             containers: false,
+            podman: false,
+            release: None,
             metadata: Vec::new(),
             provision: Vec::new(),
             configuration: String::new(),
@@ -123,9 +131,13 @@ pub struct Lab {
 impl Lab {
     /// Makes the hosts and boots them all at once; returns when etcd answers and every daemon is up.
     pub fn start(options: &Options) -> Result<Self> {
-        let base = Self::prepare_base(options.say)?;
+        let release = options.release.map_or_else(Release::from_environment, Ok)?;
+        if options.podman && !release.has_quadlet() {
+            bail!("the Podman of {release} has no Quadlet");
+        }
+        let base = Self::prepare_base(release, options.say)?;
         let cache = cache();
-        let records = records(options)?;
+        let records = records(options, release)?;
         let run = Run::begin(&cache, options.name.as_deref(), records.clone(), &options.say)?;
         limits::make_room(records.len(), &options.say);
         let hosts = records.into_iter().map(|record| Host::from_record(&run, record)).collect();
@@ -147,6 +159,9 @@ impl Lab {
         if options.containers {
             lab.for_each_host(|_, host| host.load_image())?;
         }
+        if options.podman {
+            lab.for_each_host(|_, host| host.load_podman_image())?;
+        }
         if options.etcd {
             lab.wait_for_etcd()?;
         }
@@ -157,14 +172,14 @@ impl Lab {
     }
 
     /// Builds the base root if it is not there: minutes, once. [`Lab::start`] does it too; tests do not wait that long.
-    pub fn prepare_base(say: fn(&str)) -> Result<PathBuf> {
+    pub fn prepare_base(release: Release, say: fn(&str)) -> Result<PathBuf> {
         if !rustix::process::geteuid().is_root() {
             bail!("the lab needs root: it makes hosts");
         }
         let cache = cache();
         std::fs::create_dir_all(&cache)
             .with_context(|| format!("cannot make {}", cache.display()))?;
-        base::ensure_base(&cache, &say)
+        base::ensure_base(&cache, release, &say)
     }
 
     /// The hosts in order.
@@ -338,6 +353,9 @@ impl Lab {
         if options.containers {
             arguments.push("--docker".to_owned());
         }
+        if options.podman {
+            arguments.push("--podman".to_owned());
+        }
         for pair in options.metadata.get(index).into_iter().flatten() {
             arguments.extend(["--metadata".to_owned(), pair.clone()]);
         }
@@ -360,7 +378,7 @@ fn cache() -> PathBuf {
     std::env::var_os("MUSTER_LAB_CACHE").map_or_else(|| PathBuf::from(CACHE), PathBuf::from)
 }
 
-fn records(options: &Options) -> Result<Vec<NodeRecord>> {
+fn records(options: &Options, release: Release) -> Result<Vec<NodeRecord>> {
     (0..options.hosts)
         .map(|index| {
             Ok(NodeRecord {
@@ -371,6 +389,8 @@ fn records(options: &Options) -> Result<Vec<NodeRecord>> {
                     .trim()
                     .replace('-', ""),
                 containers: options.containers,
+                podman: options.podman,
+                release,
             })
         })
         .collect()

@@ -11,9 +11,11 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../provision/provision-host")
 }
 
-/// The packages a host needs, one with a container engine included: there is one base for all.
-pub(super) fn required_packages() -> Result<Vec<String>> {
-    let list = command::run(&script().to_string_lossy(), &["--docker", "--packages"])?;
+/// The packages a host needs, one with container engines included: there is one base for all hosts of a release.
+pub(super) fn required_packages(podman: bool) -> Result<Vec<String>> {
+    let engines: &[&str] = if podman { &["--docker", "--podman"] } else { &["--docker"] };
+    let arguments = [engines, &["--packages"]].concat();
+    let list = command::run(&script().to_string_lossy(), &arguments)?;
     Ok(list.lines().map(ToOwned::to_owned).collect())
 }
 

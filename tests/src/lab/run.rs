@@ -17,6 +17,7 @@ use super::cgroup::Cgroups;
 use super::lock::Lock;
 use super::network::Network;
 use super::process::Process;
+use super::release::Release;
 
 /// Makes ids of runs of one process differ.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -68,6 +69,12 @@ pub(super) struct NodeRecord {
     /// True when it runs a container engine.
     #[serde(default)]
     pub(super) containers: bool,
+    /// True when it has a place for Podman's images.
+    #[serde(default)]
+    pub(super) podman: bool,
+    /// The Debian it is made of.
+    #[serde(default)]
+    pub(super) release: Release,
 }
 
 /// A run's handles.

@@ -20,6 +20,7 @@ use clap::{Args, ValueEnum};
 use muster_tests::lab::{Lab, Options};
 
 use crate::install::{self, Purpose};
+use crate::lab::DebianChoice;
 use crate::{build, dist};
 use failover::Victim;
 use figure::Figure;
@@ -37,6 +38,8 @@ pub(crate) struct BenchArguments {
     /// Measure the musterd and musterctl in this directory as well, by turns with ours in the same run.
     #[arg(long, value_name = "DIR")]
     beside: Option<PathBuf>,
+    #[command(flatten)]
+    debian: DebianChoice,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,7 +115,8 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<()> {
             bench.beside_package = Some(aside);
         }
         let package = Some(dist::make_package(&binaries)?);
-        let options = Options { package, ..Options::default() };
+        let release = arguments.debian.release();
+        let options = Options { package, release, ..Options::default() };
         bench.on_hosts(&options);
         bench.on_engines(&options);
     }

@@ -27,6 +27,8 @@ pub(crate) struct DemoArguments {
     /// Take musterd and musterctl from here instead of building them.
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
+    #[command(flatten)]
+    debian: lab::DebianChoice,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,8 +56,14 @@ pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
             let containers = arguments.story == DemoPart::Units;
             let name = arguments.keep.then(|| arguments.name.clone());
             let package = Some(package);
-            let options =
-                Options { name, package, configuration, containers, ..Options::default() };
+            let options = Options {
+                name,
+                package,
+                configuration,
+                containers,
+                release: arguments.debian.release(),
+                ..Options::default()
+            };
             Lab::start(&options)
         })?;
     let outcome = match arguments.story {
