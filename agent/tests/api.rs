@@ -141,6 +141,7 @@ fn parts(registry: &Registry, view: &View, machine: &MachineId) -> AppParts {
             systemctl: "/bin/echo".into(),
             journalctl: "/bin/echo".into(),
             containers: None,
+            podman: None,
         },
         lock: Lock::new(registry.clone(), []),
         group: muster_common::reboot::Group::default(),

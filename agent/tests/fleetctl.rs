@@ -153,6 +153,7 @@ fn parts(registry: &Registry, machine: &Machine) -> AppParts {
             systemctl: "/bin/echo".into(),
             journalctl: "/bin/echo".into(),
             containers: None,
+            podman: None,
         },
         lock: Lock::new(registry.clone(), []),
         group: muster_common::reboot::Group::default(),

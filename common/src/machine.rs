@@ -30,6 +30,7 @@ impl RunnerKind {
         match self {
             Self::Systemd => "systemd",
             Self::Docker => "docker",
+            Self::Podman => "podman",
         }
     }
 }
@@ -102,6 +103,8 @@ pub enum RunnerKind {
     Systemd,
     /// A Docker engine, for `.container` units.
     Docker,
+    /// Podman, whose Quadlet makes services of `.container` units that ask for it.
+    Podman,
 }
 
 /// The state of a machine's container engine, as its daemon sees it.

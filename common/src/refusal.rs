@@ -215,6 +215,9 @@ impl fmt::Display for MachineReason {
             Self::NoRunner { runner: RunnerKind::Docker } => {
                 f.write_str("it has no Docker engine for container units")
             }
+            Self::NoRunner { runner: RunnerKind::Podman } => {
+                f.write_str("it has no Podman with Quadlet, which Runner=podman asks for")
+            }
             Self::NoRunner { runner: RunnerKind::Systemd } => {
                 f.write_str("it does not run systemd")
             }

@@ -12,11 +12,12 @@ use std::collections::BTreeSet;
 
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
-use muster_common::unit::{KeptData, Requirements, UnitFile, UnitName, kept_data};
+use muster_common::unit::{KeptData, Requirements, UnitFile, UnitName, kept_data, runner_of};
 
 /// The data that a unit made from this file keeps on its machine, if it may move to another.
 pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Option<KeptData> {
-    let kept = kept_data(name.runner_kind(), file)?;
+    let runner = runner_of(name, file);
+    let kept = kept_data(runner, file)?;
     let own = Requirements::from_file(name, file).ok().filter(|own| !own.global)?;
     let ties = tied_requirements(snapshot, own);
     if ties.iter().any(|asked| asked.machine_id.is_some()) {
@@ -29,7 +30,7 @@ pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Opt
             let mut wanted = asked.metadata.iter();
             wanted.all(|(key, values)| metadata.get(key).is_some_and(|v| values.contains(v)))
         };
-        machine.runners.contains(&name.runner_kind()) && ties.iter().all(meets)
+        machine.runners.contains(&runner) && ties.iter().all(meets)
     });
     let live: BTreeSet<&MachineId> = live.map(|(id, _)| id).collect();
     // What a missing machine has is not known.

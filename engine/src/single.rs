@@ -3,11 +3,11 @@
 //! Owns which those are: what keeps data on its machine, a job, and what names itself in `Conflicts=`; a global unit is meant to
 //! run on every machine. What follows from it for a move is [`crate::schedule`]'s, and for a machine that goes the daemon's.
 
-use muster_common::unit::{Glob, Requirements, UnitFile, UnitName, kept_data};
+use muster_common::unit::{Glob, Requirements, UnitFile, UnitName, kept_data, runner_of};
 
 /// True if a unit made from this file is one. What cannot be read may be.
 pub fn is_single(unit: &UnitName, file: &UnitFile) -> bool {
-    let keeps_data = kept_data(unit.runner_kind(), file).is_some();
+    let keeps_data = kept_data(runner_of(unit, file), file).is_some();
     Requirements::from_file(unit, file)
         .map_or(true, |asked| may_not_run_twice(unit, &asked, keeps_data))
 }

@@ -81,6 +81,7 @@ impl PartsOf<'_> {
                 systemctl: nowhere.clone(),
                 journalctl: nowhere,
                 containers: None,
+                podman: None,
             },
             lock: lock.clone(),
             group: Group::default(),

@@ -415,6 +415,7 @@ impl Machine {
             ttl: self.ttl,
             engine: true,
             agent: true,
+            podman: false,
             state_dir: PathBuf::from(STATE_DIR),
             run_dir: PathBuf::from(RUN_DIR),
             unit_dir: PathBuf::from(UNIT_DIRECTORY),

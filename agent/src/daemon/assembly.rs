@@ -3,6 +3,7 @@
 //! Owns which part is made from which others. It starts none of them: [`super::process`] does.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster_common::reboot::HostStatus;
@@ -23,6 +24,7 @@ use crate::net::peer::HostPeers;
 use crate::reboot::role::{LOOK_INTERVAL, RoleSetup};
 use crate::reboot::{Lock, RoleCollector};
 use crate::runner::docker::{Docker, Gauges};
+use crate::runner::podman::generator::PodmanGenerator;
 use crate::stdx::clock::Wall;
 use crate::stdx::disk::{Disk, HostDisk};
 use crate::telemetry::health::Health;
@@ -67,6 +69,7 @@ impl Assembly {
             None
         };
         let docker = runners.as_ref().and_then(|runners| runners.docker.clone());
+        let podman = runners.as_ref().and_then(|runners| runners.podman.clone());
         let collectors = make_collectors(config, &role_status, &wall, docker.as_ref());
         let app = App::new(AppParts {
             registry: registry.clone(),
@@ -76,7 +79,7 @@ impl Assembly {
             wall: wall.clone(),
             health: health.clone(),
             metrics: Metrics::with_collectors(health.clone(), collectors),
-            inspector: Inspector { containers: docker.clone(), ..Inspector::default() },
+            inspector: Inspector { containers: docker.clone(), podman, ..Inspector::default() },
             lock: lock.clone(),
             group: config.reboot.group.clone(),
             slot_limit: SLOT_LIMIT,
@@ -145,6 +148,8 @@ fn core_settings(config: &Config) -> CoreSettings {
         ttl: config.ttl,
         engine: config.roles.engine,
         agent: config.roles.agent,
+        // One that is installed later is seen when the daemon starts next.
+        podman: PodmanGenerator::find(PathBuf::new()).is_present(),
         state_dir: config.state_dir.clone(),
         run_dir: "/run/muster".into(),
         unit_dir: "/run/systemd/system".into(),

@@ -3,7 +3,7 @@
 //! Owns the wiring of registration, leading and converging on one machine, and the order in which they end. It reads no
 //! configuration file and serves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,8 @@ use crate::machine::registration::RegistrationLoop;
 use crate::machine::sight::MachineSight;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
+use crate::runner::podman::generator::PodmanGenerator;
+use crate::runner::podman::{Podman, PodmanUnits};
 use crate::runner::systemd::Systemd;
 use crate::runner::{CombinedRunner, Runner, RunnerEvents};
 use crate::stdx::clock::Wall;
@@ -58,6 +60,8 @@ pub struct CoreSettings {
     pub run_dir: PathBuf,
     /// Where unit files go. `/run/systemd/system`.
     pub unit_dir: PathBuf,
+    /// True if this machine's Podman makes services of container units.
+    pub podman: bool,
     /// The container engine.
     pub docker: config::DockerConfig,
     /// The cluster, by the prefix of its store: containers are marked with it.
@@ -67,6 +71,13 @@ pub struct CoreSettings {
 }
 
 impl CoreSettings {
+    /// The runners that the machine has as long as it is up; a container engine comes and goes.
+    fn lasting_runners(&self) -> BTreeSet<RunnerKind> {
+        let podman = self.podman.then_some(RunnerKind::Podman);
+        let runners = [RunnerKind::Systemd].into_iter().chain(podman);
+        runners.filter(|_| self.agent).collect()
+    }
+
     /// The record with which the machine registers itself in a boot.
     pub fn machine_record(&self, boot: String) -> Machine {
         Machine {
@@ -76,7 +87,7 @@ impl CoreSettings {
             api: self.api_address.clone(),
             metadata: self.metadata.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            runners: if self.agent { [RunnerKind::Systemd].into() } else { [].into() },
+            runners: self.lasting_runners(),
             containers_lost: None,
             leaving: false,
             boot,
@@ -121,6 +132,8 @@ pub struct MachineRunners {
     pub events: RunnerEvents,
     /// The one of containers, if there is any.
     pub docker: Option<Arc<Docker>>,
+    /// The container units that are services.
+    pub podman: Option<PodmanUnits>,
 }
 
 impl MachineRunners {
@@ -132,20 +145,28 @@ impl MachineRunners {
         userspace: Option<String>,
     ) -> Result<Self, CoreError> {
         let CoreSettings { state_dir, run_dir, unit_dir, .. } = settings;
-        let owned = ledger_directory(run_dir);
+        let (owned, quadlet) = (ledger_directory(run_dir), run_dir.join("quadlet"));
         for (path, made) in [
             (state_dir, modes::state_directory(state_dir, &STATE_FILES)),
             (run_dir, modes::public_directory(run_dir)),
             (unit_dir, modes::public_directory(unit_dir)),
             (&owned, modes::private_directory(&owned)),
+            (&quadlet, modes::private_directory(&quadlet)),
         ] {
             made.map_err(|source| CoreError::Directory { path: path.clone(), source })?;
         }
         let (systemd, systemd_events) = Systemd::new(settings.unit_dir.clone());
         let systemd = Arc::new(systemd);
         if !settings.agent {
-            return Ok(Self { all: systemd, events: systemd_events, docker: None });
+            return Ok(Self { all: systemd, events: systemd_events, docker: None, podman: None });
         }
+        let units = PodmanUnits::in_directory(quadlet);
+        let (podman, podman_events) = Podman::new(
+            (systemd, systemd_events),
+            Arc::new(PodmanGenerator::find(run_dir.join("quadlet-made"))),
+            units.clone(),
+            unit_dir.clone(),
+        );
         let (docker, docker_events) = Docker::new(docker::Settings {
             socket: settings.docker.socket.clone(),
             machine: settings.machine_id.clone(),
@@ -159,11 +180,11 @@ impl MachineRunners {
         })
         .map_err(|source| CoreError::Directory { path: settings.run_dir.clone(), source })?;
         let docker = Arc::new(docker);
-        let (all, events) = CombinedRunner::new(
-            (systemd, systemd_events),
+        let (all, events) = CombinedRunner::with_podman(
+            (Arc::new(podman), podman_events),
             (Arc::<Docker>::clone(&docker), docker_events),
         );
-        Ok(Self { all: Arc::new(all), events, docker: Some(docker) })
+        Ok(Self { all: Arc::new(all), events, docker: Some(docker), podman: Some(units) })
     }
 }
 

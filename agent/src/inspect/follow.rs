@@ -69,6 +69,7 @@ impl Inspector {
         start: JournalStart,
         goes_on: bool,
     ) -> Result<BoxStream<'static, io::Result<JournalPiece>>, InspectError> {
+        let unit = &self.systemd_name(unit);
         if !unit.unit_type().is_quadlet() {
             return Ok(self.watch_journal(vec![format!("--unit={unit}")], mode, start, goes_on));
         }

@@ -25,6 +25,7 @@ use super::shown;
 use super::start_lines::{self, JournalEntry};
 use crate::host::identity;
 use crate::runner::docker::{Docker, Output, OutputError};
+use crate::runner::podman::PodmanUnits;
 use crate::stdx::clock::unix_seconds;
 
 /// Bytes read from journalctl at a time.
@@ -57,6 +58,8 @@ pub struct Inspector {
     pub journalctl: PathBuf,
     /// The engine of containers here, if there is one.
     pub containers: Option<Arc<Docker>>,
+    /// The container units that are services.
+    pub podman: Option<PodmanUnits>,
 }
 
 /// Why a unit cannot be looked at.
@@ -90,13 +93,21 @@ pub enum InspectError {
 
 impl Default for Inspector {
     fn default() -> Self {
-        Self { systemctl: "systemctl".into(), journalctl: "journalctl".into(), containers: None }
+        let (systemctl, journalctl) = ("systemctl".into(), "journalctl".into());
+        Self { systemctl, journalctl, containers: None, podman: None }
     }
 }
 
 impl Inspector {
+    /// The name that systemd has a unit under, where it has it.
+    pub(super) fn systemd_name(&self, unit: &UnitName) -> UnitName {
+        let service = self.podman.as_ref().and_then(|podman| podman.service_of(unit));
+        service.unwrap_or_else(|| unit.clone())
+    }
+
     /// The output of `systemctl status -l`, and its exit code. systemctl's own complaints (no such unit) come with it.
     pub async fn status(&self, unit: &UnitName) -> Result<(String, i32), InspectError> {
+        let unit = &self.systemd_name(unit);
         if unit.unit_type().is_quadlet() {
             return Ok(self.status_of_container(unit).await);
         }
@@ -120,6 +131,7 @@ impl Inspector {
         unit: &UnitName,
         journal: JournalQuery,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, InspectError> {
+        let unit = &self.systemd_name(unit);
         if !unit.unit_type().is_quadlet() {
             // Asked of a start that has just failed as a rule. systemd's word of the end may be here before the journal has read
             // what the unit printed last.

@@ -1,25 +1,29 @@
-//! Two runners as one: systemd, and a container engine.
+//! Several runners as one: systemd, Podman before it, and a container engine.
 //!
-//! Owns who runs what, by the unit's type, and the joining of what both report. The engine is allowed to be away: its
-//! silence concerns its own units and never systemd's.
+//! Owns who runs what, by the unit's type and, of a container unit, by its file; and the joining of what they report. The engine is
+//! allowed to be away: its silence concerns its own units and never systemd's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{Stream, StreamExt as _, stream};
-use muster_common::unit::{FileHash, UnitFile, UnitName};
+use muster_common::machine::RunnerKind;
+use muster_common::unit::{FileHash, UnitFile, UnitName, runner_of};
 use tokio::sync::mpsc;
 
+use super::podman::Podman;
 use super::{Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation};
 
 /// Events on their way from either.
 const QUEUE: usize = 64;
 
-/// Both runners.
+/// All runners.
 pub struct CombinedRunner {
     systemd: Arc<dyn Runner>,
     containers: Arc<dyn Runner>,
+    /// The same as `systemd`, where container units may be services.
+    podman: Option<Arc<Podman>>,
 }
 
 impl CombinedRunner {
@@ -30,19 +34,59 @@ impl CombinedRunner {
     ) -> (Self, RunnerEvents) {
         let (sender, events) = mpsc::channel(QUEUE);
         muster_runtime::spawn(join_events(systemd_events, container_events, sender));
-        (Self { systemd, containers }, events)
+        (Self { systemd, containers, podman: None }, events)
+    }
+
+    /// The same with Podman, which stands before systemd.
+    pub fn with_podman(
+        (podman, podman_events): (Arc<Podman>, RunnerEvents),
+        containers: (Arc<dyn Runner>, RunnerEvents),
+    ) -> (Self, RunnerEvents) {
+        let systemd: Arc<dyn Runner> = Arc::<Podman>::clone(&podman);
+        let (joined, events) = Self::new((systemd, podman_events), containers);
+        (Self { podman: Some(podman), ..joined }, events)
+    }
+
+    /// True if a unit is the container engine's.
+    fn is_engines(&self, unit: &UnitName) -> bool {
+        let is_podmans = || self.podman.as_ref().is_some_and(|podman| podman.has_unit(unit));
+        unit.unit_type().is_quadlet() && !is_podmans()
     }
 
     fn runner_of(&self, unit: &UnitName) -> &dyn Runner {
-        let quadlet = unit.unit_type().is_quadlet();
-        if quadlet { self.containers.as_ref() } else { self.systemd.as_ref() }
+        if self.is_engines(unit) { self.containers.as_ref() } else { self.systemd.as_ref() }
+    }
+
+    /// The runner that a unit's new file is for. One that has the unit still, by an earlier file, gives it up first.
+    async fn runner_for(&self, unit: &UnitName, text: &str) -> Result<&dyn Runner, RunnerError> {
+        let Some(podman) = self.podman.as_ref().filter(|_| unit.unit_type().is_quadlet()) else {
+            return Ok(self.runner_of(unit));
+        };
+        let wanted = text.parse().map(|file: UnitFile| runner_of(unit, &file));
+        let to_podman = wanted == Ok(RunnerKind::Podman);
+        let (before, after): (&dyn Runner, &dyn Runner) = if to_podman {
+            (self.containers.as_ref(), podman.as_ref())
+        } else {
+            (podman.as_ref(), self.containers.as_ref())
+        };
+        let is_held = if to_podman {
+            let seen = before.observe_units(&BTreeSet::from([unit.clone()])).await?;
+            seen.get(unit).is_some_and(|seen| seen.observed.file.is_some())
+        } else {
+            podman.has_unit(unit)
+        };
+        if is_held {
+            before.stop(unit).await?;
+            before.remove(unit).await?;
+        }
+        Ok(after)
     }
 
     fn split_by_runner(
         &self,
         units: impl Iterator<Item = UnitName>,
     ) -> [(&dyn Runner, Vec<UnitName>); 2] {
-        let (containers, others) = units.partition(|unit| unit.unit_type().is_quadlet());
+        let (containers, others) = units.partition(|unit| self.is_engines(unit));
         [(self.systemd.as_ref(), others), (self.containers.as_ref(), containers)]
     }
 }
@@ -111,7 +155,7 @@ impl Runner for CombinedRunner {
     }
 
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
-        self.runner_of(unit).write(unit, hash, text).await
+        self.runner_for(unit, text).await?.write(unit, hash, text).await
     }
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {

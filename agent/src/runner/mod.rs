@@ -1,6 +1,6 @@
 //! The runners of units on a machine, behind one trait.
 //!
-//! Declares the two runners, systemd and a Docker engine, the one that joins them, and what they share.
+//! Declares the runners, systemd, Podman before it and a Docker engine, the one that joins them, and what they share.
 
 mod combined;
 pub mod docker;
@@ -8,6 +8,7 @@ mod files;
 mod host_facts;
 mod install_specifiers;
 mod interface;
+pub mod podman;
 pub mod systemd;
 
 pub use self::combined::CombinedRunner;

@@ -202,6 +202,7 @@ async fn whoever_follows_a_journal_and_goes_leaves_no_process_behind() {
         systemctl: "/bin/echo".into(),
         journalctl: endless(directory.path()),
         containers: None,
+        podman: None,
     };
 
     // On the unit's own machine, asked there and through another.
@@ -230,6 +231,7 @@ async fn a_daemon_that_stops_leaves_no_journal_behind() {
         systemctl: "/bin/echo".into(),
         journalctl: endless(directory.path()),
         containers: None,
+        podman: None,
     };
     let shutdown = CancellationToken::new();
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);

@@ -106,6 +106,7 @@ async fn a_local_log_is_cut_too() {
         systemctl: "/bin/echo".into(),
         journalctl: "/usr/bin/yes".into(),
         containers: None,
+        podman: None,
     };
     let app = App::new(AppParts { inspector, ..parts });
     let cluster = Cluster { router: api_router(app.clone()), app, ..cluster };

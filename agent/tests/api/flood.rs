@@ -207,6 +207,7 @@ async fn followed(cluster: &Cluster, directory: &Path, limits: Limits) -> App {
         systemctl: "/bin/echo".into(),
         journalctl: endless(directory),
         containers: None,
+        podman: None,
     };
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     App::with_quotas(AppParts { inspector, ..parts }, Quotas::new(&limits))

@@ -64,6 +64,7 @@ async fn running(journal: &Journal) -> (Cluster, UnitName) {
         systemctl: "/bin/echo".into(),
         journalctl: journal.program(),
         containers: None,
+        podman: None,
     };
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     cluster.router = api_router(App::new(AppParts { inspector, ..parts }));
@@ -188,6 +189,7 @@ async fn what_a_unit_logged_before_it_left_is_there_for_who_was_cut_off() {
         systemctl: "/bin/echo".into(),
         journalctl: journal.program(),
         containers: None,
+        podman: None,
     };
     let parts = parts(&cluster.registry, &cluster.view, &cluster.presence.machine);
     parts.health.set_owned_units(ledger.clone());

@@ -35,7 +35,8 @@ impl Case {
         runner.write(&unit, FileHash::of_text(&text), &text).await.unwrap();
         let nowhere = PathBuf::from("/nonexistent");
         let containers = Some(Arc::clone(&runner));
-        let inspector = Inspector { systemctl: nowhere.clone(), journalctl: nowhere, containers };
+        let inspector =
+            Inspector { systemctl: nowhere.clone(), journalctl: nowhere, containers, podman: None };
         Some(Self { engine, runner, inspector, unit })
     }
 

@@ -54,6 +54,7 @@ impl Machine {
             ttl: Duration::from_secs(2),
             engine: true,
             agent: true,
+            podman: false,
             state_dir: below("state"),
             run_dir: below("run"),
             unit_dir: below("units"),

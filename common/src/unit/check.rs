@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use super::runner::{check_for_podman, runner_of};
 use super::{
     ParseError, Requirements, RequirementsError, UnitFile, UnitName, UnitType, Warning, blank,
     directives, requirements, reserved_warnings,
 };
 use crate::container::ContainerError;
+use crate::machine::RunnerKind;
 
 /// A unit that may be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,9 @@ pub fn check_container(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>,
     }
     if !name.unit_type().is_quadlet() {
         return Ok(Vec::new());
+    }
+    if runner_of(name, file) == RunnerKind::Podman {
+        return check_for_podman(name, file).map(|()| Vec::new());
     }
     crate::container::check(name, file).map_err(|error| InvalidUnit::from_container(name, &error))
 }

@@ -41,6 +41,8 @@ pub fn kept_data(runner: RunnerKind, file: &UnitFile) -> Option<KeptData> {
     match runner {
         RunnerKind::Systemd => of_systemd(file),
         RunnerKind::Docker => of_container(file),
+        // Its `[Service]` section is systemd's own.
+        RunnerKind::Podman => of_container(file).or_else(|| of_systemd(file)),
     }
 }
 

@@ -172,6 +172,12 @@ impl UnitName {
         if self.unit_type().is_quadlet() { RunnerKind::Docker } else { RunnerKind::Systemd }
     }
 
+    /// The service that Podman's Quadlet makes of a container unit of this name; `None` of other units.
+    pub fn quadlet_service(&self) -> Option<Self> {
+        let stem = self.name_stem();
+        (self.unit_type() == UnitType::Container).then(|| Self(format!("{stem}.service").into()))
+    }
+
     /// The name without `.type`: the `%N` of systemd.unit(5).
     pub fn name_stem(&self) -> &str {
         self.0.rsplit_once('.').map_or(&self.0, |(stem, _)| stem)

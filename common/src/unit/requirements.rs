@@ -15,11 +15,12 @@ use std::sync::Arc;
 
 use super::directives::Warning;
 use super::requirements_error::RequirementsError;
+use super::runner::chosen_runner;
 use super::section::{self, Entry, OptionKind};
 use super::service_type::is_oneshot;
 use super::specifier::{expand_specifiers, has_specifier};
 use super::{Glob, UnitFile, UnitName};
-use crate::machine::MachineId;
+use crate::machine::{MachineId, RunnerKind};
 
 /// Most values the section may hold, of all options together. Each is matched against names of units or machines
 /// whenever the unit is placed; a unit that needs more wants a pattern or metadata instead.
@@ -51,6 +52,8 @@ pub struct Requirements {
     pub delete_on_destroy: bool,
     /// `Job=`: it is begun once for each time somebody starts it, on one machine, whatever becomes of that.
     pub job: bool,
+    /// `Runner=`: the kind of runner that a container unit is for, where it says so.
+    pub runner: Option<RunnerKind>,
 }
 
 /// The `[X-Fleet]` section of a file, for any unit made from that file.
@@ -96,6 +99,11 @@ pub(super) fn requirement_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warn
 }
 
 impl Requirements {
+    /// The runner for a unit of this name.
+    pub fn runner_kind(&self, name: &UnitName) -> RunnerKind {
+        chosen_runner(name, self.runner)
+    }
+
     /// True when it wants any other unit to make room.
     pub fn replaces_any(&self) -> bool {
         !self.replaces.is_empty() || !self.replaces_matching.is_empty()
@@ -160,6 +168,13 @@ impl RequirementsTemplate {
         job_entry(&self.entries).is_some()
     }
 
+    /// The runner that its units ask for; the name has no say in that. None where the value means nothing, which is an error of
+    /// every unit.
+    pub fn runner(&self) -> Option<RunnerKind> {
+        let mut given = self.entries.iter().filter(|entry| entry.kind == OptionKind::Runner);
+        given.find_map(|entry| parse_runner(entry.words.first()?))
+    }
+
     /// True when units of different names have different requirements.
     pub fn depends_on_name(&self) -> bool {
         self.shared.is_none()
@@ -179,6 +194,15 @@ impl RequirementsTemplate {
                 option: entry.option.clone(),
                 problem: "it is for .volume and .network units, which are otherwise kept"
                     .to_owned(),
+            });
+        }
+        let mut in_force = self.entries.iter().filter(|entry| !entry.words.is_empty());
+        let runner = in_force.find(|entry| entry.kind == OptionKind::Runner);
+        if let Some(entry) = runner.filter(|_| name.runner_kind() == RunnerKind::Systemd) {
+            return Err(RequirementsError {
+                line: entry.line,
+                option: entry.option.clone(),
+                problem: "it is for container units; every other is systemd's to run".to_owned(),
             });
         }
         match &self.shared {
@@ -306,6 +330,12 @@ impl Requirements {
                     .ok_or_else(|| format!("{word:?} is neither true nor false"))?;
             }
             OptionKind::Replaces => return self.replace(word, name),
+            OptionKind::Runner => {
+                self.runner = Some(
+                    parse_runner(word)
+                        .ok_or_else(|| format!("{word:?} is neither podman nor docker"))?,
+                );
+            }
         }
         Ok(None)
     }
@@ -413,6 +443,11 @@ fn job_entry(entries: &[Entry]) -> Option<&Entry> {
         .iter()
         .filter(given)
         .find(|entry| entry.words.iter().any(|w| parse_truth(w) == Some(true)))
+}
+
+/// The runners that a container unit may ask for.
+fn parse_runner(word: &str) -> Option<RunnerKind> {
+    [RunnerKind::Docker, RunnerKind::Podman].into_iter().find(|runner| runner.as_str() == word)
 }
 
 /// fleet's words for true, and those for false.

@@ -34,11 +34,12 @@ pub(super) enum OptionKind {
     Replaces,
     DeleteOnDestroy,
     Job,
+    Runner,
 }
 
 /// Every name an option goes by, present names first. A boot id was fleet's first way to name a machine; fleet came
 /// to compare it with machine ids, so that a unit that still has one runs nowhere rather than anywhere.
-pub(super) const NAMES: [(&str, OptionKind); 13] = [
+pub(super) const NAMES: [(&str, OptionKind); 14] = [
     ("MachineID", OptionKind::MachineId),
     ("MachineOf", OptionKind::MachineOf),
     ("MachineMetadata", OptionKind::MachineMetadata),
@@ -47,6 +48,7 @@ pub(super) const NAMES: [(&str, OptionKind); 13] = [
     ("Replaces", OptionKind::Replaces),
     ("DeleteOnDestroy", OptionKind::DeleteOnDestroy),
     ("Job", OptionKind::Job),
+    ("Runner", OptionKind::Runner),
     ("X-ConditionMachineID", OptionKind::MachineId),
     ("X-ConditionMachineBootID", OptionKind::MachineId),
     ("X-ConditionMachineOf", OptionKind::MachineOf),
@@ -82,7 +84,7 @@ pub(super) fn read(file: &UnitFile) -> Result<Vec<Entry>, RequirementsError> {
 }
 
 /// Empties the entries that a later one takes back: an empty value forgets its option, and the last `Global=`,
-/// `DeleteOnDestroy=` or `Job=` wins.
+/// `DeleteOnDestroy=`, `Job=` or `Runner=` wins.
 fn take_back(entries: &mut [Entry]) {
     let mut settled: Vec<OptionKind> = Vec::new();
     for entry in entries.iter_mut().rev() {
@@ -92,7 +94,7 @@ fn take_back(entries: &mut [Entry]) {
         }
         let last_wins = matches!(
             entry.kind,
-            OptionKind::Global | OptionKind::DeleteOnDestroy | OptionKind::Job
+            OptionKind::Global | OptionKind::DeleteOnDestroy | OptionKind::Job | OptionKind::Runner
         );
         if entry.words.is_empty() || last_wins {
             settled.push(entry.kind);

@@ -20,7 +20,7 @@ pub fn is_up_at_birth(runner: RunnerKind, file: &UnitFile) -> bool {
                     && last_value(file, "Service", "BusName").is_none()
             }
         },
-        RunnerKind::Docker => {
+        RunnerKind::Docker | RunnerKind::Podman => {
             last_value(file, "Container", "Image").is_some()
                 && given.as_deref() != Some("oneshot")
                 && last_value(file, "Container", "Notify").as_deref() != Some("healthy")

@@ -63,6 +63,7 @@ pub(crate) async fn run_agents(endpoints: Vec<String>, ttl: Duration) {
                 ttl,
                 engine: false,
                 agent: true,
+                podman: false,
                 state_dir: below("state"),
                 run_dir: below("run"),
                 unit_dir: below("units"),

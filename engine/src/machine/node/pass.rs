@@ -10,7 +10,7 @@ use std::time::Duration;
 use muster_common::probe::is_planted;
 use muster_common::snapshot::Placement;
 use muster_common::state::DesiredState;
-use muster_common::unit::{FileHash, UnitFile, UnitName, is_up_at_birth};
+use muster_common::unit::{FileHash, UnitFile, UnitName, is_up_at_birth, runner_of};
 
 use super::io::{ChainBatch, NodeEffect, NodeFact, PlannedChain, SettledJob};
 use super::model::{Basis, Node, PASS_RETRY, PassStage, RefusedUnit, RunningChain};
@@ -327,8 +327,9 @@ impl Node {
             planned.push(PlannedChain {
                 steps,
                 job: file.is_some_and(|cached| cached.job),
-                up_at_birth: file
-                    .is_some_and(|cached| is_up_at_birth(unit.runner_kind(), &cached.file)),
+                up_at_birth: file.is_some_and(|cached| {
+                    is_up_at_birth(runner_of(&unit, &cached.file), &cached.file)
+                }),
                 file: file.map(|cached| Arc::clone(&cached.file)),
                 unit,
             });

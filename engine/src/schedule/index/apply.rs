@@ -214,7 +214,7 @@ impl Index {
             file.map(|file| RequirementsTemplate::parse(file).map_err(|e| e.to_string()));
         let row = self.files.entry(hash).or_insert_with(FileRow::new);
         row.template = template;
-        let runners = [RunnerKind::Systemd, RunnerKind::Docker].into_iter();
+        let runners = [RunnerKind::Systemd, RunnerKind::Docker, RunnerKind::Podman].into_iter();
         let keeps = |runner: &RunnerKind| file.is_some_and(|f| kept_data(*runner, f).is_some());
         row.keeps_data = runners.filter(keeps).collect();
         let users: Vec<UnitKey> = row.users.iter().copied().collect();

@@ -77,12 +77,13 @@ impl Index {
         let row = &self.units[unit];
         let Some(hash) = row.file else { return UnitSpec::Absent };
         let file = self.files.get(&hash);
-        let keeps_data = file.is_some_and(|file| file.keeps_data.contains(&row.runner_kind()));
         let problem = match file.and_then(|file| file.template.as_ref()) {
             Some(Ok(template)) => match template.for_unit(&row.name) {
                 Ok(requirements) => {
+                    let runner = requirements.runner_kind(&row.name);
+                    let keeps_data = file.is_some_and(|file| file.keeps_data.contains(&runner));
                     let single = may_not_run_twice(&row.name, &requirements, keeps_data);
-                    let class = self.classes.acquire_class(&requirements, row.runner_kind());
+                    let class = self.classes.acquire_class(&requirements, runner);
                     let declares = self.acquire_patterns(&requirements.conflicts);
                     return UnitSpec::Resolved(ResolvedSpec {
                         class,

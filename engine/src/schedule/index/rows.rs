@@ -171,9 +171,10 @@ impl UnitRow {
         self.places.iter().find(|place| place.machine == machine)
     }
 
-    /// The runner for a unit of its type.
+    /// The runner for it: by its file, where that can be read, else by its type.
     pub(crate) fn runner_kind(&self) -> RunnerKind {
-        self.name.runner_kind()
+        let asked = self.requirements().map(|asked| asked.runner_kind(&self.name));
+        asked.unwrap_or_else(|| self.name.runner_kind())
     }
 }
 
