@@ -81,7 +81,7 @@ impl World {
             ttl: TTL,
             engine: true,
             agent: true,
-            podman: false,
+            more_runners: [].into(),
             state_dir: "/state".into(),
             run_dir: "/run".into(),
             unit_dir: "/units".into(),

@@ -415,7 +415,7 @@ impl Machine {
             ttl: self.ttl,
             engine: true,
             agent: true,
-            podman: false,
+            more_runners: [].into(),
             state_dir: PathBuf::from(STATE_DIR),
             run_dir: PathBuf::from(RUN_DIR),
             unit_dir: PathBuf::from(UNIT_DIRECTORY),

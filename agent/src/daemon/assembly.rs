@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use muster_common::machine::RunnerKind;
 use muster_common::reboot::HostStatus;
 use muster_store::Registry;
 use prometheus_client::collector::Collector;
@@ -149,7 +150,11 @@ fn core_settings(config: &Config) -> CoreSettings {
         engine: config.roles.engine,
         agent: config.roles.agent,
         // One that is installed later is seen when the daemon starts next.
-        podman: PodmanGenerator::find(PathBuf::new()).is_present(),
+        more_runners: PodmanGenerator::find(PathBuf::new())
+            .is_present()
+            .then_some(RunnerKind::Podman)
+            .into_iter()
+            .collect(),
         state_dir: config.state_dir.clone(),
         run_dir: "/run/muster".into(),
         unit_dir: "/run/systemd/system".into(),

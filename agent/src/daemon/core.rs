@@ -60,8 +60,8 @@ pub struct CoreSettings {
     pub run_dir: PathBuf,
     /// Where unit files go. `/run/systemd/system`.
     pub unit_dir: PathBuf,
-    /// True if this machine's Podman makes services of container units.
-    pub podman: bool,
+    /// The runners that the machine has beside systemd for as long as the daemon runs; a container engine comes and goes.
+    pub more_runners: BTreeSet<RunnerKind>,
     /// The container engine.
     pub docker: config::DockerConfig,
     /// The cluster, by the prefix of its store: containers are marked with it.
@@ -71,10 +71,9 @@ pub struct CoreSettings {
 }
 
 impl CoreSettings {
-    /// The runners that the machine has as long as it is up; a container engine comes and goes.
+    /// The runners that the machine has for as long as the daemon runs.
     fn lasting_runners(&self) -> BTreeSet<RunnerKind> {
-        let podman = self.podman.then_some(RunnerKind::Podman);
-        let runners = [RunnerKind::Systemd].into_iter().chain(podman);
+        let runners = self.more_runners.iter().copied().chain([RunnerKind::Systemd]);
         runners.filter(|_| self.agent).collect()
     }
 

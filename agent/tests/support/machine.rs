@@ -54,7 +54,7 @@ impl Machine {
             ttl: Duration::from_secs(2),
             engine: true,
             agent: true,
-            podman: false,
+            more_runners: [].into(),
             state_dir: below("state"),
             run_dir: below("run"),
             unit_dir: below("units"),

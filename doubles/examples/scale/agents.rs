@@ -63,7 +63,7 @@ pub(crate) async fn run_agents(endpoints: Vec<String>, ttl: Duration) {
                 ttl,
                 engine: false,
                 agent: true,
-                podman: false,
+                more_runners: [].into(),
                 state_dir: below("state"),
                 run_dir: below("run"),
                 unit_dir: below("units"),
