@@ -237,6 +237,12 @@ fn a_tarball_is_installed_and_upgraded() -> Result<()> {
     run(host, "muster/install --start")?;
     host.write_file("/root/keeps.service", UNIT)?;
     run(host, "ln -s /opt/bin/musterctl /usr/local/bin/musterctl")?;
+    // The daemon answers a moment before its machine is registered.
+    wait_until("the machine to be registered", WAIT_LIMIT, || {
+        let machines = run(host, "musterctl list-machines --no-legend")?;
+        ensure!(!machines.is_empty(), "it is not");
+        Ok(())
+    })?;
     run(host, "musterctl start keeps.service")?;
     runs(host, "keeps.service")?;
     let program = run(host, "readlink /proc/$(systemctl show -P MainPID musterd)/exe")?;

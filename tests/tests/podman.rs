@@ -142,6 +142,12 @@ fn wrong_files_are_told(cluster: &Cluster, first: &Host) -> Result<()> {
     cluster.write_unit(first, "refers.container", &file("Volume=data.volume:/data"))?;
     cluster.run_failing(first, "musterctl submit refers.container", &["line 3", "data.volume"])?;
 
+    cluster.step("a service that would take a name of the machine's own is refused");
+    let alias = format!("{}[Install]\nAlias=dbus.service\n", file("Pull=never"));
+    cluster.write_unit(first, "thief.container", &alias)?;
+    cluster.run_failing(first, "musterctl start thief.container", &["dbus.service"])?;
+    cluster.run(first, "musterctl destroy thief.container")?;
+
     cluster.step("two units that would be one service are told apart");
     cluster.write_sleeper(first, "twin.service", "Global=true")?;
     cluster.run(first, "musterctl start twin.service")?;

@@ -151,7 +151,13 @@ impl Runner for CombinedRunner {
     }
 
     fn find_obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
-        self.runner_of(unit).find_obstacle(unit, file)
+        // Asked before the file is written, so that who has the unit now says nothing.
+        match &self.podman {
+            Some(podman) if runner_of(unit, file) == RunnerKind::Podman => {
+                podman.find_obstacle(unit, file)
+            }
+            _ => self.runner_of(unit).find_obstacle(unit, file),
+        }
     }
 
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {

@@ -54,7 +54,7 @@ impl Podman {
     ) -> (Self, RunnerEvents) {
         let names = Arc::new(Mutex::default());
         let (sender, renamed) = mpsc::channel(QUEUE);
-        muster_runtime::spawn(rename_events(events, Arc::clone(&names), sender));
+        muster_runtime::spawn(rename_events(events, Arc::clone(&names), units.clone(), sender));
         let (words, hindered) = (Mutex::default(), Mutex::default());
         let podman = Self { systemd, generator, units, unit_dir, names, words, hindered };
         (podman, renamed)
@@ -176,17 +176,19 @@ impl Podman {
     }
 }
 
-/// Gives events of services the names of their container units.
+/// Gives events of services the names of their container units. A service whose container unit has no file here is another's.
 async fn rename_events(
     mut events: RunnerEvents,
     names: Arc<Mutex<BTreeMap<UnitName, UnitName>>>,
+    units: PodmanUnits,
     renamed: mpsc::Sender<RunnerEvent>,
 ) {
     while let Some(mut event) = events.recv().await {
-        if let RunnerEvent::Changed { unit, .. } = &mut event
-            && let Some(container) = lock(&names).get(unit)
-        {
-            unit.clone_from(container);
+        if let RunnerEvent::Changed { unit, .. } = &mut event {
+            let container = lock(&names).get(unit).cloned();
+            if let Some(container) = container.filter(|container| units.has_file(container)) {
+                *unit = container;
+            }
         }
         if renamed.send(event).await.is_err() {
             return;
@@ -333,4 +335,46 @@ impl Runner for Podman {
 
 fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {
     RunnerError::Files { during: format!("{what} {unit}"), problem: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::state::ActiveState;
+
+    use super::*;
+
+    fn changed(unit: &str) -> RunnerEvent {
+        RunnerEvent::Changed {
+            unit: unit.parse().unwrap(),
+            active: ActiveState::Active,
+            sub: String::new(),
+            invocation: String::new(),
+            since: 0,
+            remark: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_service_of_a_container_unit_is_called_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let units = PodmanUnits::in_directory(directory.path().to_owned());
+        units.write_file(&"ours.container".parse().unwrap(), "[Container]\n").unwrap();
+        let names = ["ours", "twin"].map(|name| {
+            let container: UnitName = format!("{name}.container").parse().unwrap();
+            (container.quadlet_service().unwrap(), container)
+        });
+        let (systemd, events) = mpsc::channel(8);
+        let (sender, mut renamed) = mpsc::channel(8);
+        let names = Arc::new(Mutex::new(BTreeMap::from(names)));
+        tokio::spawn(rename_events(events, names, units, sender));
+        for (told, heard) in [
+            ("ours.service", "ours.container"),
+            // Its container unit was refused, because this service is there.
+            ("twin.service", "twin.service"),
+            ("plain.service", "plain.service"),
+        ] {
+            systemd.send(changed(told)).await.unwrap();
+            assert_eq!(renamed.recv().await, Some(changed(heard)));
+        }
+    }
 }
