@@ -93,7 +93,9 @@ fn remove_others(cache: &Path, release: Release, base: &Path) {
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unused = !mounts.contains(&*path.to_string_lossy());
-        if name.starts_with(&its) && path != base && unused {
+        // There was one release only, which bases did not name.
+        let nameless = name.starts_with("base-") && name.matches('-').count() == 1;
+        if (name.starts_with(&its) || nameless) && path != base && unused {
             let _ = fs::remove_dir_all(&path);
         }
     }
