@@ -64,12 +64,9 @@ impl JobMemory {
         })
     }
 
-    /// Only these units are still here; the others are forgotten.
-    pub(crate) fn retain_units(&mut self, units: &BTreeSet<UnitName>) -> io::Result<()> {
-        if self.runs.as_ref().is_ok_and(|runs| runs.keys().all(|unit| units.contains(unit))) {
-            return Ok(());
-        }
-        self.change_runs(|runs| runs.retain(|unit, _| units.contains(unit)))
+    /// The runs of these jobs are forgotten.
+    pub(crate) fn forget_runs(&mut self, units: &BTreeSet<UnitName>) -> io::Result<()> {
+        self.change_runs(|runs| runs.retain(|unit, _| !units.contains(unit)))
     }
 
     fn change_runs(
@@ -122,7 +119,7 @@ mod tests {
             JobMemory::open_beside(Arc::new(HostDisk), &placements).job_runs().get(&unit),
             Some(&ended)
         );
-        jobs.retain_units(&BTreeSet::new()).unwrap();
+        jobs.forget_runs(&BTreeSet::from([unit.clone()])).unwrap();
         assert_eq!(
             JobMemory::open_beside(Arc::new(HostDisk), &placements).job_runs().get(&unit),
             None
@@ -137,7 +134,7 @@ mod tests {
         let unit: UnitName = "migrate.service".parse().unwrap();
         let mut jobs = JobMemory::open_beside(Arc::new(HostDisk), &placements);
         assert!(jobs.record_begin(&unit, 1).is_err());
-        assert!(jobs.retain_units(&BTreeSet::new()).is_err());
+        assert!(jobs.forget_runs(&BTreeSet::from([unit])).is_err());
         assert_eq!(fs::read(directory.path().join("jobs.json")).unwrap(), b"{");
     }
 }

@@ -15,12 +15,23 @@
 //!
 //! A later start than the one that is asked for was begun where a backup of the store was put back: whoever made it may want the
 //! job as it was then, and has not asked for it to run.
+//!
+//! A run is remembered when its job is placed here no more, too: a backup may bring the placement of before back, and the start that
+//! was made then was made.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::probe::is_planted;
 use muster_common::state::{ActiveState, DesiredState, sub};
+use muster_common::unit::UnitName;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::converge::{Observed, Owned};
+
+/// The jobs that are not placed here any more and whose runs are remembered. All runs are one file, written and synced before each
+/// job begins; so many are 70 KB of it, and a day of a job a minute. A backup that is older than the last thousand jobs of one
+/// machine is too old to be put back without a look at what ran since.
+pub const REMOVED_RUNS_KEPT: usize = 1_000;
 
 /// The last time a job was begun on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +102,22 @@ pub fn verdict_on(
         Some(JobEnd::Failed(problem)) => JobVerdict::GivenUp(problem.clone()),
         None => JobVerdict::GivenUp(END_UNKNOWN.to_owned()),
     }
+}
+
+/// The jobs whose runs are forgotten: of those that are not placed here, all but the latest. Starts of jobs are numbered by the
+/// revisions of their store, so that a lower generation is an earlier start.
+pub fn runs_to_forget(
+    runs: &BTreeMap<UnitName, JobRun>,
+    is_placed: impl Fn(&UnitName) -> bool,
+) -> BTreeSet<UnitName> {
+    let kept = if is_planted("removed-jobs-run-forgotten") { 0 } else { REMOVED_RUNS_KEPT };
+    let is_removed = |unit: &UnitName| is_planted("placed-jobs-run-forgotten") || !is_placed(unit);
+    let removed = runs.iter().filter(|(unit, _)| is_removed(unit));
+    let mut removed: Vec<(u64, &UnitName)> =
+        removed.map(|(unit, run)| (run.generation, unit)).collect();
+    removed.sort_unstable();
+    let surplus = removed.len().saturating_sub(kept);
+    removed.into_iter().take(surplus).map(|(_, unit)| unit.clone()).collect()
 }
 
 /// The end that a job that was begun has come to since, as its runner shows it; nothing while it runs.
@@ -189,6 +216,18 @@ mod tests {
             verdict_on(Some(&lost), 2, Some(&settled), &seen("inactive")),
             JobVerdict::GivenUp(END_UNKNOWN.to_owned())
         );
+    }
+
+    #[test]
+    fn the_runs_of_removed_jobs_are_kept_but_for_the_earliest_of_very_many() {
+        let kept = u64::try_from(REMOVED_RUNS_KEPT).unwrap();
+        let name = |number: u64| format!("job{number}.service").parse::<UnitName>().unwrap();
+        let mut runs: BTreeMap<UnitName, JobRun> =
+            (1..=kept).map(|generation| (name(generation), run(generation, None))).collect();
+        assert_eq!(runs_to_forget(&runs, |_| false), BTreeSet::new());
+        runs.insert(name(0), run(0, None));
+        assert_eq!(runs_to_forget(&runs, |_| false), BTreeSet::from([name(0)]));
+        assert_eq!(runs_to_forget(&runs, |unit| *unit == name(0)), BTreeSet::new());
     }
 
     #[test]

@@ -385,7 +385,7 @@ impl World {
                     run.end = Some(end);
                 }
             }
-            NodeEffect::RetainJobs(units) => self.jobs.retain(|unit, _| units.contains(unit)),
+            NodeEffect::ForgetJobRuns(units) => self.jobs.retain(|unit, _| !units.contains(unit)),
             NodeEffect::CheckFirstMoments(_) => {}
             NodeEffect::BeginChains(batch) => {
                 for (phase, chains) in [("first", batch.removals), ("then", batch.others)] {

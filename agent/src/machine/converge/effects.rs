@@ -76,8 +76,8 @@ impl Converge {
                     tracing::error!(%unit, %error, "cannot note how a job ended");
                 }
             }
-            NodeEffect::RetainJobs(units) => {
-                if let Err(error) = self.executor.lock_jobs().retain_units(&units) {
+            NodeEffect::ForgetJobRuns(units) => {
+                if let Err(error) = self.executor.lock_jobs().forget_runs(&units) {
                     tracing::error!(%error, "cannot forget jobs that are gone");
                 }
             }

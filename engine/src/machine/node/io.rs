@@ -142,8 +142,8 @@ pub enum NodeEffect {
         /// Its end.
         end: JobEnd,
     },
-    /// Forget the runs of all jobs but these units'.
-    RetainJobs(BTreeSet<UnitName>),
+    /// Forget the runs of these jobs.
+    ForgetJobRuns(BTreeSet<UnitName>),
     /// Ask the runner what of the machine's own is in the way of units with these files.
     FindObstacles(Vec<(UnitName, Arc<UnitFile>)>),
     /// Begin these chains.

@@ -12,6 +12,7 @@ use muster_common::unit::UnitName;
 
 use super::io::{NodeEffect, NodeFact};
 use super::model::{Basis, Node, PASS_RETRY, SAVE_DELAY};
+use crate::machine::job::runs_to_forget;
 use crate::machine::memory::NodeMemory;
 use crate::machine::registration::Registration;
 
@@ -186,6 +187,7 @@ impl Node {
                 for change in changes {
                     self.on_change(now, change);
                 }
+                self.forget_job_runs(memory);
             }
             // What is known stays known: the watch goes on by itself.
             ClusterEvent::Lost { problem } => {
@@ -219,9 +221,6 @@ impl Node {
             self.store_grace = None;
         }
         self.report_fact(NodeFact::PlacementsKnown);
-        // It is known now what is placed here: the runs of other jobs mean nothing any more.
-        let jobs = self.desired.keys().filter(|_| !is_planted("removed-units-jobs-forgotten"));
-        self.effects.push(NodeEffect::RetainJobs(jobs.cloned().collect()));
         for unit in before {
             self.report.mark_stale(unit);
         }
@@ -233,7 +232,16 @@ impl Node {
             self.effects.push(NodeEffect::ReadStates);
         }
         self.listing.believed = true;
+        self.forget_job_runs(memory);
         self.on_placements_changed(now);
+    }
+
+    /// The store has said what is placed here: of the jobs that are not, only so many are remembered.
+    fn forget_job_runs(&mut self, memory: &NodeMemory<'_>) {
+        let surplus = runs_to_forget(memory.jobs, |unit| self.desired.contains_key(unit));
+        if !surplus.is_empty() {
+            self.effects.push(NodeEffect::ForgetJobRuns(surplus));
+        }
     }
 
     fn on_change(&mut self, now: Duration, change: Change) {
