@@ -45,6 +45,7 @@ fn a_rule_of_a_leader_that_is_left_out_is_noticed() {
         "lease-lost-while-leading",
         "lost-lead-unnoticed",
         "members-not-recorded",
+        "members-under-way-taken-for-leave",
         "own-commit-not-waited-for",
         "resigned-leader-stays-away",
         "restored-store-waited-for",

@@ -19,6 +19,7 @@
 //! | `leave`, `stay` | the machine goes down, or does not after all |
 //! | `reported LEASE` / `reported nothing` | everything on the machine has been reported under this lease, or not yet |
 //! | `suspect` | a write under the lease was refused |
+//! | `woken` | the machine has slept, for a time that its clock does not count |
 //! | `revoke` | the store ends the lease of the machine's record |
 //! | `foreign ADDRESS` | another machine registers under our id, and keeps its lease alive |
 //! | `foreign gone` | it goes |
@@ -68,6 +69,7 @@ fn a_rule_of_registration_that_is_left_out_is_noticed() {
         "outage-note-kept",
         "record-not-verified",
         "silent-lease-relied-on",
+        "sleep-unnoticed",
         "unreported-host-leaves",
         "untrue-record-kept",
     ] {
@@ -430,6 +432,7 @@ impl Player for World {
                 self.feed(RegistrarInput::UnitsReported(reported));
             }
             "suspect" => self.feed(RegistrarInput::LeaseSuspect),
+            "woken" => self.feed(RegistrarInput::Woken),
             "revoke" => {
                 let lease = self.store.record.as_ref().map(|record| record.lease);
                 self.store.leases.remove(&lease.unwrap());

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use muster_engine::reboot::phase::Inhibitor;
 use musterd::host::power::{HostError, HostPower};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The power of a machine, as its daemon asks for it; the world sets it.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub(crate) struct PowerLine {
     up_millis: Arc<AtomicU64>,
     is_stopping: Arc<watch::Sender<bool>>,
     wants_reboot: Arc<AtomicBool>,
+    wakes: Arc<Notify>,
 }
 
 impl PowerLine {
@@ -31,7 +32,13 @@ impl PowerLine {
             up_millis: Arc::default(),
             is_stopping: Arc::new(watch::Sender::new(false)),
             wants_reboot: Arc::default(),
+            wakes: Arc::default(),
         }
+    }
+
+    /// The machine has slept and is awake again.
+    pub(crate) fn note_wake(&self) {
+        self.wakes.notify_one();
     }
 
     /// The machine goes down from now on.
@@ -96,6 +103,10 @@ impl HostPower for PowerLine {
         // The sender is ours, so this cannot fail.
         let told = stopping.wait_for(|stops| *stops != known).await;
         told.is_ok_and(|stops| *stops)
+    }
+
+    async fn wait_for_wake(&self) {
+        self.wakes.notified().await;
     }
 
     async fn tell_users(&self, _: &str) -> Result<(), HostError> {

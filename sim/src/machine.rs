@@ -275,6 +275,7 @@ impl Machine {
         self.sleeps = self.sleeps.saturating_sub(1);
         if self.sleeps == 0 {
             self.clock.wake_up(now);
+            self.power.note_wake();
             self.known_deadline.set(None);
             self.stood_still = now;
         }

@@ -282,6 +282,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     }
     let leaving = watch::Sender::new(false);
     registrar = registrar.with_leaving(leaving.subscribe());
+    let wakes = watch::Sender::new(());
+    registrar = registrar.with_wakes(wakes.subscribe());
     let reported = watch::Sender::new(UnitsReported::NotYet);
     if settings.agent {
         registrar = registrar.with_units_reported(reported.subscribe());
@@ -352,7 +354,8 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
         // A daemon that is on its way out goes by what it is told then.
         shutdown.run_until_cancelled(follow_shutdown(&*host, &leaving)).await;
     };
-    tokio::join!(work, registrar.run(stop_registrar.clone()), follow);
+    let wake = stop_registrar.run_until_cancelled(follow_wakes(&*host, &wakes));
+    tokio::join!(work, registrar.run(stop_registrar.clone()), follow, wake);
     Ok(())
 }
 
@@ -366,6 +369,15 @@ fn open_ledger(disk: &Arc<dyn Disk>, directory: &Path) -> Result<Ledger, CoreErr
 /// The directory of the ledger.
 fn ledger_directory(run_dir: &Path) -> PathBuf {
     run_dir.join("owned")
+}
+
+/// Hears that the host has slept.
+async fn follow_wakes(host: &dyn HostPower, wakes: &watch::Sender<()>) {
+    loop {
+        host.wait_for_wake().await;
+        tracing::info!("the host has slept");
+        wakes.send_replace(());
+    }
 }
 
 /// Hears that the host is about to go down while the daemon still runs: from then on nothing new is to come.

@@ -6,3 +6,4 @@ pub mod identity;
 pub mod modes;
 pub mod power;
 pub mod systemd_host;
+mod wakes;

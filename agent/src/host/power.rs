@@ -33,6 +33,12 @@ pub trait HostPower: Send + Sync {
     /// Waits until whether it goes down is another than `known`, and tells. A shutdown may be called off.
     async fn wait_for_shutdown(&self, known: bool) -> bool;
 
+    /// Waits until it has slept and is awake again: its clock has stood still meanwhile, and that of everybody else has not. What has come
+    /// since the last call is told at once. Never over where that cannot be told.
+    async fn wait_for_wake(&self) {
+        std::future::pending().await
+    }
+
     /// Says something to everybody who is logged in.
     async fn tell_users(&self, text: &str) -> Result<(), HostError>;
 

@@ -13,12 +13,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use zbus::zvariant::{DynamicType, Type};
 use zbus::{Message, OwnedObjectPath, OwnedVariant};
 
 use super::identity;
 use super::power::{HostError, HostPower};
+use super::wakes::WakeTimer;
 use crate::bus::{self, BusMessage, CallError, Calls, Method, NameWatch};
 
 const NAME: &str = "org.freedesktop.login1";
@@ -51,6 +52,8 @@ pub struct SystemdHost {
     calls: Mutex<Option<Calls>>,
     /// What logind says unasked.
     announcements: Mutex<Option<NameWatch>>,
+    /// What the kernel says when it has slept; opened when somebody waits for it first.
+    wakes: OnceCell<Option<WakeTimer>>,
 }
 
 /// `ListInhibitors`: what, who, why, mode, uid, pid.
@@ -268,6 +271,23 @@ impl HostPower for SystemdHost {
                     muster_runtime::sleep(LISTEN_AGAIN).await;
                 }
             }
+        }
+    }
+
+    async fn wait_for_wake(&self) {
+        let timer = self.wakes.get_or_init(async || {
+            let opened = WakeTimer::open().map_err(|error| {
+                tracing::warn!(%error, "cannot tell when this machine has slept");
+            });
+            opened.ok()
+        });
+        let told = match timer.await {
+            Some(timer) => timer.wait_for_wake().await,
+            None => std::future::pending().await,
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "cannot tell when this machine has slept");
+            std::future::pending().await
         }
     }
 

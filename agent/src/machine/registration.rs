@@ -39,6 +39,7 @@ pub struct RegistrationLoop {
     container_engine: watch::Receiver<ContainerEngine>,
     metadata: watch::Receiver<BTreeMap<String, String>>,
     leaving: watch::Receiver<bool>,
+    wakes: watch::Receiver<()>,
     reported: watch::Receiver<UnitsReported>,
     memory: LeaseMemory,
     outage: OutageNote,
@@ -84,6 +85,7 @@ impl RegistrationLoop {
         Self {
             metadata: watch::channel(machine.metadata.clone()).1,
             leaving: watch::channel(false).1,
+            wakes: watch::channel(()).1,
             reported: watch::channel(UnitsReported::NoUnits).1,
             ttl,
             silence_grace: SILENCE_GRACE,
@@ -116,6 +118,12 @@ impl RegistrationLoop {
     #[must_use]
     pub fn with_leaving(self, leaving: watch::Receiver<bool>) -> Self {
         Self { leaving, ..self }
+    }
+
+    /// The same for a machine that says when it has slept.
+    #[must_use]
+    pub fn with_wakes(self, wakes: watch::Receiver<()>) -> Self {
+        Self { wakes, ..self }
     }
 
     /// The same for a machine with units, which says how much of them has been reported.
@@ -202,6 +210,7 @@ impl RegistrationLoop {
         tokio::select! {
             biased;
             () = self.lease_suspect.notified() => RegistrarInput::LeaseSuspect,
+            Ok(()) = self.wakes.changed() => RegistrarInput::Woken,
             Ok(()) = self.container_engine.changed() => {
                 RegistrarInput::ContainerEngine(self.container_engine.borrow_and_update().clone())
             }

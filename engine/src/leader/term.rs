@@ -441,6 +441,9 @@ impl Term {
             self.record_held(effects);
             return;
         }
+        if !is_planted("members-under-way-taken-for-leave") {
+            self.view.on_members_sent(members.clone());
+        }
         let request = TermRequest::RecordMembers {
             leadership: self.leadership,
             seen: self.view.members.clone(),
@@ -464,7 +467,7 @@ impl Term {
         match answer.into_problem() {
             None => self.view.on_members_written(members),
             Some(problem) => {
-                self.view.on_members_doubtful(members);
+                self.view.on_members_sent(members);
                 effects.push(TermEffect::Log(TermNotice::CannotRecordMembers { problem }));
                 self.retry_by(now + RETRY);
             }

@@ -37,7 +37,8 @@ pub(super) struct LeaderView {
     own_held: OwnHeldWrites,
     /// Members as the store has them.
     pub(super) members: BTreeSet<MachineId>,
-    /// Members that we have written, without knowing whether it was carried out. The watch may still tell of them.
+    /// Members that we have sent to be written, without knowing whether that was carried out: no answer has come yet, or none ever
+    /// will. The watch may tell of them before.
     doubtful_members: Vec<BTreeSet<MachineId>>,
     /// Machines that have taken their leave and are still here.
     leaving: BTreeSet<MachineId>,
@@ -348,8 +349,9 @@ impl LeaderView {
         self.doubtful_members.clear();
     }
 
-    /// The members have been written, or not: nobody knows. The next write that is answered settles it, or the watch.
-    pub(super) fn on_members_doubtful(&mut self, members: BTreeSet<MachineId>) {
+    /// The members are about to be written: whether they have been is not known before the answer, or before the watch tells of them. A
+    /// write that is not answered stays in doubt until one that is.
+    pub(super) fn on_members_sent(&mut self, members: BTreeSet<MachineId>) {
         if !self.doubtful_members.contains(&members) {
             self.doubtful_members.push(members);
         }

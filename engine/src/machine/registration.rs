@@ -200,7 +200,9 @@ impl Registrar {
             RegistrarInput::Metadata(metadata) => self.metadata = metadata,
             RegistrarInput::Leaving(leaving) => self.leaving = leaving,
             RegistrarInput::UnitsReported(reported) => self.reported = reported,
-            RegistrarInput::LeaseSuspect => {
+            // The time for which it slept is missing on our clock, and the lease's went on: most of it may be over.
+            RegistrarInput::Woken if is_planted("sleep-unnoticed") => {}
+            RegistrarInput::LeaseSuspect | RegistrarInput::Woken => {
                 self.lease_suspect = !is_planted("lease-suspicion-ignored");
             }
         }

@@ -169,6 +169,8 @@ pub enum RegistrarInput {
     UnitsReported(UnitsReported),
     /// A write under the lease was refused: it may be gone.
     LeaseSuspect,
+    /// The machine has slept: its own clock stood still.
+    Woken,
 }
 
 /// Something that a registrar wants done. Several are carried out in their order.
