@@ -7,6 +7,7 @@
 //! | `registered LEASE`, `pending`, `refused`, `unreachable` | the registration is so now |
 //! | `store UNIT STATE GENERATION…` | the store wants these units here, whether the node is told or not |
 //! | `place UNIT STATE GENERATION`, `unplace UNIT` | the store wants so, and tells |
+//! | `edit UNIT` | somebody has submitted another file of a job that is placed here, without starting it |
 //! | `damage UNIT`, `repair UNIT` | a unit's placement cannot be read any more, or can be |
 //! | `lost` | the watch cannot reach the store |
 //! | `reset UNIT STATE GENERATION…` | the same, and the watch sends everything anew |
@@ -87,6 +88,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "queued-start-forgotten",
         "refused-publication-accepted",
         "removed-jobs-run-forgotten",
+        "replaced-job-begun-again",
         "replaced-unit-runs-on",
         "reset-keeps-removed",
         "restored-states-kept",

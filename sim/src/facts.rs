@@ -50,7 +50,7 @@ pub(crate) struct Facts {
     /// Machines that were cut off together, from when to when.
     pub(crate) cut_together: Vec<(BTreeSet<String>, Micros, Micros)>,
     /// Starts, by unit, the revision that made its record, and generation.
-    starts: BTreeMap<(UnitName, u64, u64), u64>,
+    starts: BTreeMap<(UnitName, u64, u64), Vec<CountedStart>>,
     /// By unit: the highest generation at which it was ever started, in whatever history.
     ever_started: BTreeMap<UnitName, u64>,
     /// The moment at which a backup was put back last.
@@ -71,6 +71,14 @@ pub(crate) struct Facts {
     pub(crate) restored_slots: BTreeSet<(String, String)>,
     /// The slots of reboots by group, as they were last.
     pub(crate) slots: BTreeMap<String, Semaphore>,
+}
+
+/// A start that counts.
+#[derive(Debug)]
+struct CountedStart {
+    machine: String,
+    /// A backup was put back since, of before the unit was placed there: only the machine itself knows of it.
+    is_forgotten: bool,
 }
 
 /// A change of a record.
@@ -280,6 +288,13 @@ impl Facts {
             let wanted = record.and_then(|record| decode_wanted(&record.value));
             *created <= revision && wanted.is_some_and(|wanted| *generation <= wanted.generation)
         });
+        for ((unit, _, generation), starts) in &mut self.starts {
+            for start in starts {
+                let place = records.get(&format!("{PREFIX}place/{}/{unit}", start.machine));
+                let place = place.and_then(|record| decode_wanted(&record.value));
+                start.is_forgotten |= place.is_none_or(|place| place.generation != *generation);
+            }
+        }
     }
 
     /// What an earlier restore had taken from the history of a record is there again with the record, if a later one brings it back.
@@ -468,15 +483,16 @@ impl Facts {
         }
     }
 
-    /// A unit is started. Returns how often it was at this generation, since its record was made.
-    pub(crate) fn count_start(&mut self, unit: &UnitName, generation: u64) -> u64 {
+    /// A unit is started on a machine. Returns how often it was at this generation, since its record was made, as far as that machine, or
+    /// whoever placed it there, can know.
+    pub(crate) fn count_start(&mut self, machine: &str, unit: &UnitName, generation: u64) -> usize {
         let created =
             self.find_record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
         let ever = self.ever_started.entry(unit.clone()).or_default();
         *ever = generation.max(*ever);
-        let count = self.starts.entry((unit.clone(), created, generation)).or_default();
-        *count += 1;
-        *count
+        let starts = self.starts.entry((unit.clone(), created, generation)).or_default();
+        starts.push(CountedStart { machine: machine.to_owned(), is_forgotten: false });
+        starts.iter().filter(|start| start.machine == machine || !start.is_forgotten).count()
     }
 
     /// True if a unit was started at a generation, since its record was made.

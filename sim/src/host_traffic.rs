@@ -29,7 +29,7 @@ impl World {
         let SystemdNews { starts, begun, changes, unsound } = news;
         // The notes of jobs on a copy's disk are as old as the disk: once it bears the name, it cannot know of later ones.
         for (unit, generation) in begun.into_iter().filter(|_| !is_copy) {
-            let found = steps::check_job(&mut self.facts, &unit, generation);
+            let found = steps::check_job(&mut self.facts, &name, &unit, generation);
             self.report_violations(found);
         }
         for (unit, active) in changes {
@@ -63,7 +63,7 @@ impl World {
             if start.is_by_hand {
                 self.coverage.count_world("container started by hand");
             } else {
-                let found = steps::check_job(&mut self.facts, unit, start.generation);
+                let found = steps::check_job(&mut self.facts, name, unit, start.generation);
                 self.report_violations(found);
                 self.report_violations(containers::check_start(name, &start, in_place));
             }

@@ -39,7 +39,7 @@ impl WakeTimer {
         )?;
         set_timer(&timer)?;
         let slept = Mutex::new(time_slept());
-        Ok(Self { timer: AsyncFd::new(timer)?, slept })
+        Ok(Self { timer: AsyncFd::register(timer)?, slept })
     }
 
     /// Waits until it has slept since this was asked last, or since [`Self::open`].

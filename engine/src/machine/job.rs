@@ -8,6 +8,7 @@
 //! | --- | --- | --- | --- |
 //! | nothing, or an earlier start | | | a unit like any other |
 //! | this start, or a later one | that this one was carried out | | a unit like any other: nothing is done |
+//! | the same, and has another file since | that this one was carried out | yes | carried out: nobody has asked for it to run anew |
 //! | this start, or a later one | anything else | yes | carried out: it is adopted as it runs |
 //! | the same, ended well | anything else | no | carried out |
 //! | the same, ended badly | anything else | no | given up on, for what was wrong |
@@ -23,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::probe::is_planted;
 use muster_common::state::{ActiveState, DesiredState, sub};
-use muster_common::unit::UnitName;
+use muster_common::unit::{FileHash, UnitName};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::converge::{Observed, Owned};
@@ -69,10 +70,10 @@ pub enum JobVerdict {
 pub const END_UNKNOWN: &str = "it was begun, and how it ended is not known: its machine or its daemon went away meanwhile; \
                                `musterctl restart` runs it again";
 
-/// Judges a job that is to be launched at a generation.
+/// Judges a job that is to be launched from a file at a generation.
 pub fn verdict_on(
     run: Option<&JobRun>,
-    generation: u64,
+    (file, generation): (FileHash, u64),
     owned: Option<&Owned>,
     seen: &Observed,
 ) -> JobVerdict {
@@ -87,7 +88,10 @@ pub fn verdict_on(
             owned.generation == generation
         };
         let is_cut_off = owned.starting || owned.stopping;
-        !is_cut_off && owned.desired == DesiredState::Launched && is_this
+        // One that runs is not to run from a file that was merely submitted: like any unit it would be restarted.
+        let is_replaced =
+            owned.file != file && seen.is_up() && !is_planted("replaced-job-begun-again");
+        !is_cut_off && !is_replaced && owned.desired == DesiredState::Launched && is_this
     };
     if owned.is_some_and(is_settled) {
         return JobVerdict::Unrestricted;
@@ -142,19 +146,30 @@ pub fn observed_end(run: &JobRun, owned: &Owned, seen: &Observed) -> Option<JobE
 /// earlier start. Only one that is up is left to the rules of every unit, which adopt it.
 fn is_begun_once(generation: u64, end: &JobEnd, seen: &Observed) -> bool {
     let noted = JobRun { generation, end: Some(end.clone()) };
-    let is_free = |wanted| verdict_on(Some(&noted), wanted, None, seen) == JobVerdict::Unrestricted;
+    let file = FileHash::of_text("");
+    let is_free = |generation| {
+        verdict_on(Some(&noted), (file, generation), None, seen) == JobVerdict::Unrestricted
+    };
     seen.is_up() || !is_free(generation) && !is_free(generation.saturating_sub(1))
 }
 
 #[cfg(test)]
 mod tests {
-    use muster_common::unit::FileHash;
-
     use super::*;
 
+    fn file() -> FileHash {
+        FileHash::of_text("")
+    }
+
     fn owned(generation: u64, desired: DesiredState) -> Owned {
-        let file = FileHash::of_text("");
-        Owned { file, generation, desired, enabled: false, starting: false, stopping: false }
+        Owned {
+            file: file(),
+            generation,
+            desired,
+            enabled: false,
+            starting: false,
+            stopping: false,
+        }
     }
 
     fn seen(active: &str) -> Observed {
@@ -167,10 +182,13 @@ mod tests {
 
     #[test]
     fn a_job_that_was_not_begun_for_this_start_is_free_to_begin() {
-        assert_eq!(verdict_on(None, 2, None, &seen("inactive")), JobVerdict::Unrestricted);
+        assert_eq!(
+            verdict_on(None, (file(), 2), None, &seen("inactive")),
+            JobVerdict::Unrestricted
+        );
         let earlier = run(1, Some(JobEnd::Succeeded));
         assert_eq!(
-            verdict_on(Some(&earlier), 2, None, &seen("inactive")),
+            verdict_on(Some(&earlier), (file(), 2), None, &seen("inactive")),
             JobVerdict::Unrestricted
         );
     }
@@ -180,7 +198,9 @@ mod tests {
         for owned in
             [None, Some(owned(0, DesiredState::Inactive)), Some(owned(1, DesiredState::Launched))]
         {
-            let judged = |end| verdict_on(Some(&run(2, end)), 2, owned.as_ref(), &seen("inactive"));
+            let judged = |end| {
+                verdict_on(Some(&run(2, end)), (file(), 2), owned.as_ref(), &seen("inactive"))
+            };
             assert_eq!(judged(Some(JobEnd::Succeeded)), JobVerdict::CarriedOut);
             let badly = JobEnd::Failed("exit status 1".to_owned());
             assert_eq!(judged(Some(badly)), JobVerdict::GivenUp("exit status 1".to_owned()));
@@ -191,29 +211,45 @@ mod tests {
     #[test]
     fn one_that_runs_or_is_known_to_have_been_carried_out_is_left_alone() {
         let begun = run(2, None);
-        assert_eq!(verdict_on(Some(&begun), 2, None, &seen("activating")), JobVerdict::CarriedOut);
+        assert_eq!(
+            verdict_on(Some(&begun), (file(), 2), None, &seen("activating")),
+            JobVerdict::CarriedOut
+        );
         let earlier = owned(1, DesiredState::Launched);
         assert_eq!(
-            verdict_on(Some(&begun), 2, Some(&earlier), &seen("activating")),
+            verdict_on(Some(&begun), (file(), 2), Some(&earlier), &seen("activating")),
             JobVerdict::CarriedOut
         );
         let settled = owned(2, DesiredState::Launched);
         assert_eq!(
-            verdict_on(Some(&begun), 2, Some(&settled), &seen("inactive")),
+            verdict_on(Some(&begun), (file(), 2), Some(&settled), &seen("inactive")),
             JobVerdict::Unrestricted
         );
+    }
+
+    #[test]
+    fn one_that_runs_is_not_begun_again_because_its_file_was_replaced() {
+        let begun = run(2, None);
+        let settled = owned(2, DesiredState::Launched);
+        let judged = |active| {
+            let wanted = (FileHash::of_text("another"), 2);
+            verdict_on(Some(&begun), wanted, Some(&settled), &seen(active))
+        };
+        assert_eq!(judged("activating"), JobVerdict::CarriedOut);
+        // The file is written, as for every unit.
+        assert_eq!(judged("inactive"), JobVerdict::Unrestricted);
     }
 
     #[test]
     fn one_that_was_begun_for_a_later_start_is_not_begun_for_an_earlier_one() {
         let later = run(3, Some(JobEnd::Succeeded));
         let settled = owned(3, DesiredState::Launched);
-        let judged = |active| verdict_on(Some(&later), 2, Some(&settled), &seen(active));
+        let judged = |active| verdict_on(Some(&later), (file(), 2), Some(&settled), &seen(active));
         assert_eq!(judged("inactive"), JobVerdict::CarriedOut);
         assert_eq!(judged("activating"), JobVerdict::CarriedOut);
         let lost = run(3, None);
         assert_eq!(
-            verdict_on(Some(&lost), 2, Some(&settled), &seen("inactive")),
+            verdict_on(Some(&lost), (file(), 2), Some(&settled), &seen("inactive")),
             JobVerdict::GivenUp(END_UNKNOWN.to_owned())
         );
     }
@@ -235,7 +271,8 @@ mod tests {
         let begun = run(2, None);
         for starting in [owned(0, DesiredState::Inactive), owned(2, DesiredState::Launched)] {
             let starting = Owned { starting: true, ..starting };
-            let judged = |active| verdict_on(Some(&begun), 2, Some(&starting), &seen(active));
+            let judged =
+                |active| verdict_on(Some(&begun), (file(), 2), Some(&starting), &seen(active));
             assert_eq!(judged("activating"), JobVerdict::CarriedOut);
             // It has ended, or waits in systemd's queue, or systemd never heard of it.
             assert_eq!(judged("inactive"), JobVerdict::GivenUp(END_UNKNOWN.to_owned()));

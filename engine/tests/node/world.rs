@@ -26,6 +26,8 @@ use crate::steps::describe_step;
 const TEXT: &str = "[Service]\nType=exec\nExecStart=/bin/true\n";
 /// The file of a job.
 const JOB: &str = "[Service]\nType=oneshot\nExecStart=/bin/true\n\n[X-Fleet]\nJob=yes\n";
+/// The same after somebody has edited it.
+const EDITED_JOB: &str = "[Service]\nType=oneshot\nExecStart=/bin/false\n\n[X-Fleet]\nJob=yes\n";
 /// The file of a unit that is enabled.
 const INSTALLED: &str =
     "[Service]\nType=exec\nExecStart=/bin/true\n\n[Install]\nWantedBy=multi-user.target\n";
@@ -90,7 +92,7 @@ fn text_of(name: &str) -> &'static str {
 }
 
 fn all_files() -> BTreeMap<FileHash, String> {
-    let texts = [TEXT, JOB, INSTALLED].into_iter();
+    let texts = [TEXT, JOB, EDITED_JOB, INSTALLED].into_iter();
     texts.map(|text| (FileHash::of_text(text), text.to_owned())).collect()
 }
 
@@ -148,6 +150,12 @@ impl World {
                     self.store.insert(unit.clone(), place.clone());
                     self.send_change(Change::Place(machine(), unit, Some(place)));
                 }
+            }
+            ["edit", name] => {
+                let place = self.store.get_mut(&unit(name)).unwrap();
+                place.file = FileHash::of_text(EDITED_JOB);
+                let place = place.clone();
+                self.send_change(Change::Place(machine(), unit(name), Some(place)));
             }
             ["unplace", name] => {
                 self.store.remove(&unit(name));

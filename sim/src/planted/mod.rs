@@ -163,6 +163,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("removed-job-begun-again", CONTAINERS, "that a job is not begun again when its container was removed behind its daemon's back"),
     tested("replaced-file-not-taken-up", "sim/tests/machine_rules::a_file_that_was_replaced_is_taken_up_though_its_restart_was_cut_off", "that a unit runs from the file it has, though the restart that takes that up was cut off"),
     planted("replaced-file-not-written", 50, "that a unit gets the file that its user gave last"),
+    either("replaced-job-begun-again", 1000, MACHINE, "that a job whose file is replaced while it runs is not begun again"),
     planted("replaced-unit-runs-on", 50, "that a unit whose file was replaced runs from the new one"),
     either("replacement-not-reloaded", 200, "sim/tests/removals::what_is_replaced_and_not_started_is_read_all_the_same", "that systemd reads a replaced file anew"),
     planted("reset-keeps-removed", 50, "that what is missing when everything is told is gone"),

@@ -137,7 +137,8 @@ impl Node {
             let seen = self.seen.get(unit).map_or(&nothing, |seen| &seen.observed);
             let owned = memory.owned.get(unit).map(OwnedUnit::for_decision);
             let run = memory.jobs.get(unit);
-            match verdict_on(run, place.generation, owned.as_ref(), seen) {
+            let wanted = (place.file, place.generation);
+            match verdict_on(run, wanted, owned.as_ref(), seen) {
                 JobVerdict::Unrestricted => {}
                 JobVerdict::CarriedOut => settled.push(SettledJob {
                     unit: unit.clone(),
