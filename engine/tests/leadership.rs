@@ -50,6 +50,7 @@ fn a_rule_of_a_leader_that_is_left_out_is_noticed() {
         "resigned-leader-stays-away",
         "restored-store-waited-for",
         "return-in-one-boot-overlooked",
+        "return-while-recording-forgotten",
     ] {
         scripts::fails_without(planted, leading);
     }

@@ -268,8 +268,14 @@ impl Term {
                 self.record_members(now, effects);
             }
             Stage::RecordingMembers(members) => {
+                let is_written = answer.is_carried_out();
                 self.on_members_recorded(now, members, answer, effects);
-                self.record_held(effects);
+                if is_written && !is_planted("return-while-recording-forgotten") {
+                    // Somebody may have come back meanwhile, and the plan that follows is for that change as well.
+                    self.record_members(now, effects);
+                } else {
+                    self.record_held(effects);
+                }
             }
             Stage::RecordingHeld(held) => self.on_held_recorded(now, held, answer, effects),
             Stage::Committing { decisions } => {

@@ -173,6 +173,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("restored-store-not-shown", "sim/tests/rules::a_view_of_a_restored_store_begins_anew", "that a view of a restored store begins anew"),
     either("restored-store-waited-for", 200, LEADER, "that a leader begins anew when revisions go backwards"),
     either("return-in-one-boot-overlooked", 500, LEADER, "that a machine which took its leave is back when it is registered anew from the same boot"),
+    either("return-while-recording-forgotten", 1000, LEADER, "that a machine which comes back while the members are written is a member again"),
     planted("running-unit-removed", 50, "that a unit is stopped before it is removed"),
     either("session-outlives-lease", 200, MACHINE, "that what was known under an earlier lease is read again"),
     planted("settled-unit-restarted", 50, "that a unit which has been started as asked is not started again"),
