@@ -5,6 +5,7 @@
 //! | command | does |
 //! | --- | --- |
 //! | `registered LEASE`, `pending`, `refused`, `unreachable` | the registration is so now |
+//! | `lapse`, `renewed` | the lease is over by the machine's own clock, and the store has not said so; or it has said otherwise |
 //! | `store UNIT STATE GENERATION…` | the store wants these units here, whether the node is told or not |
 //! | `place UNIT STATE GENERATION`, `unplace UNIT` | the store wants so, and tells |
 //! | `edit UNIT` | somebody has submitted another file of a job that is placed here, without starting it |
@@ -77,6 +78,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "held-unit-not-stopped-again",
         "hosts-own-unit-stopped",
         "job-begun-again",
+        "lapsed-lease-relied-on",
         "late-answer-counts",
         "later-job-start-counts-as-this",
         "lost-job-start-repeated",

@@ -30,6 +30,10 @@ pub(crate) struct WantedUnit {
 /// A placement over time; `None`: there was none.
 pub(crate) type PlaceHistory = Vec<(Micros, Option<WantedUnit>)>;
 
+/// A moment that is too short for a daemon to be heard in: it asks again half a second after it has failed, over a line that has to be
+/// made anew.
+const BREATH: Micros = Micros::from_secs(1);
+
 /// The facts.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -103,10 +107,14 @@ pub(crate) struct Condition {
     pub(crate) since: Micros,
     /// The moment of the last boot.
     pub(crate) booted: Micros,
-    /// True from when it has said goodbye until it is well again.
+    /// True from when it has said goodbye until it is registered again.
     pub(crate) has_left: bool,
     /// Since when nothing of it has reached the store: no daemon, one that stands still, or a line that is cut.
     pub(crate) silent_since: Option<Micros>,
+    /// The moment at which it was silent last and ceased to be.
+    pub(crate) heard_since: Micros,
+    /// The same as [`Self::silent_since`], and moments between two silences that were too short for anything do not count.
+    pub(crate) faint_since: Option<Micros>,
     /// The moment at which its lease was ended by force last.
     pub(crate) set_back: Option<Micros>,
     /// Its registration has ended, and rightly so or not; `None` while there is one.
@@ -248,10 +256,12 @@ impl Facts {
             } else {
                 self.changed_at.insert(key.to_owned(), self.now);
             }
-            if let Some(machine) = key.strip_prefix("machine/")
-                && value.is_some_and(says_goodbye)
-            {
-                self.machines.entry(machine.to_owned()).or_default().has_left = true;
+            let machine = key.strip_prefix("machine/");
+            let condition = machine.and_then(|machine| self.machines.get_mut(machine));
+            if let (Some(condition), Some(record)) = (condition, value) {
+                // What it wrote before it heard that it goes says nothing.
+                let is_back = condition.is_well;
+                condition.has_left = says_goodbye(record) || condition.has_left && !is_back;
             }
             if let Some((machine, unit)) = parse_place(key) {
                 let place = value.and_then(|record| decode_wanted(&record.value));
@@ -431,7 +441,6 @@ impl Facts {
     pub(crate) fn set_condition(&mut self, machine: &str, is_well: bool) {
         let condition = self.machines.entry(machine.to_owned()).or_default();
         if condition.is_well != is_well {
-            condition.has_left &= !is_well;
             condition.is_well = is_well;
             condition.since = self.now;
         }
@@ -462,6 +471,11 @@ impl Facts {
         let condition = self.machines.entry(machine.to_owned()).or_default();
         // One that nobody hears has said nothing.
         condition.has_left = condition.is_well;
+    }
+
+    /// A machine that goes down ends its own lease.
+    pub(crate) fn note_own_end(&mut self, machine: &str) {
+        self.machines.entry(machine.to_owned()).or_default().has_left = true;
     }
 
     /// A machine goes off.
@@ -523,7 +537,15 @@ impl Facts {
     pub(crate) fn set_silence(&mut self, machine: &str, is_silent: bool, is_cut: bool) {
         let now = self.now;
         let condition = self.machines.entry(machine.to_owned()).or_default();
+        let was_silent = condition.silent_since.is_some();
+        if is_silent && !was_silent && condition.heard_since + BREATH <= now {
+            condition.faint_since = None;
+        }
+        if was_silent && !is_silent {
+            condition.heard_since = now;
+        }
         condition.silent_since = condition.silent_since.or(Some(now)).filter(|_| is_silent);
+        condition.faint_since = condition.faint_since.or(condition.silent_since);
         condition.cut_since = condition.cut_since.or(Some(now)).filter(|_| is_cut);
     }
 

@@ -42,8 +42,9 @@ impl World {
             if noted.notes.by_others {
                 self.coverage.count_world("unit started past its daemon");
                 self.trace.note_event(self.now, format_args!("{name} {unit} is started by others"));
+            } else {
+                self.check_twice(&name, unit);
             }
-            self.check_twice(&name, unit);
             let sound_since = unsound.max(stood_still);
             self.report_violations(removed_text::check_start(&name, &noted, sound_since));
         }
@@ -66,8 +67,8 @@ impl World {
                 let found = steps::check_job(&mut self.facts, name, unit, start.generation);
                 self.report_violations(found);
                 self.report_violations(containers::check_start(name, &start, in_place));
+                self.check_twice(name, unit);
             }
-            self.check_twice(name, unit);
         }
     }
 

@@ -28,6 +28,10 @@ impl World {
     pub(crate) fn send_message(&mut self, node: usize, member: usize, message: EtcdMessage) {
         if let EtcdMessage::Call { request, .. } = &message {
             self.check_note(node, request);
+            let machine = self.machines.get(node).filter(|machine| machine.power.goes_down());
+            if let (Some(machine), EtcdRequest::RevokeLease { .. }) = (machine, request) {
+                self.facts.note_own_end(&machine.machine_name());
+            }
         }
         let host = self.host_of_member(member);
         let is_open = self.network.is_open(node, host);

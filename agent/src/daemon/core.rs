@@ -304,6 +304,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
             ledger,
             host: Arc::clone(&host),
             registration: registrar.watch_registration(),
+            lease_ends: registrar.watch_lease_end(),
             leaving: leaving.subscribe(),
             reported,
             lease_suspect: registrar.lease_suspect(),

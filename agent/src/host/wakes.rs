@@ -39,7 +39,12 @@ impl WakeTimer {
         )?;
         set_timer(&timer)?;
         let slept = Mutex::new(time_slept());
-        Ok(Self { timer: AsyncFd::register(timer)?, slept })
+        #[allow(
+            deprecated,
+            reason = "nobody but its owner closes an `OwnedFd`; what replaces it is unsafe"
+        )]
+        let timer = AsyncFd::new(timer)?;
+        Ok(Self { timer, slept })
     }
 
     /// Waits until it has slept since this was asked last, or since [`Self::open`].

@@ -47,6 +47,7 @@ pub struct RegistrationLoop {
     health: Health,
     registration: watch::Sender<Registration>,
     contact: watch::Sender<Option<StoreContact>>,
+    lease_ends: watch::Sender<Option<Instant>>,
     /// When the registrar's clock was at zero.
     started: Instant,
     lease_suspect: Arc<Notify>,
@@ -97,6 +98,7 @@ impl RegistrationLoop {
             health,
             registration: watch::Sender::new(Registration::Pending),
             contact: watch::Sender::new(None),
+            lease_ends: watch::Sender::new(None),
             started: Instant::now(),
             lease_suspect: Arc::new(Notify::new()),
         }
@@ -157,6 +159,11 @@ impl RegistrationLoop {
         self.registration.subscribe()
     }
 
+    /// When the machine's lease is over, unless the store says otherwise; `None` while it has none.
+    pub fn watch_lease_end(&self) -> watch::Receiver<Option<Instant>> {
+        self.lease_ends.subscribe()
+    }
+
     /// The same with the contact with the store, for whoever judges others by it.
     pub fn follow_registration(&self) -> FollowedRegistration {
         FollowedRegistration {
@@ -194,6 +201,7 @@ impl RegistrationLoop {
                 let now = registrar.store_contact();
                 std::mem::replace(contact, now) != now
             });
+            self.lease_ends.send_replace(registrar.lease_ends().map(|at| started + at));
             input = if let Some((request, within)) = self.carry_out(effects) {
                 let answer = Box::pin(self.store.ask_store(request));
                 let answer = muster_runtime::timeout(within, answer).await;

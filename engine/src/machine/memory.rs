@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_common::cluster_id::ClusterId;
 use muster_common::snapshot::Placement;
@@ -20,6 +21,9 @@ use super::steadiness::Steadiness;
 pub struct NodeMemory<'a> {
     /// The cluster that the machine is registered in.
     pub cluster: Option<ClusterId>,
+    /// When the lease is over that the machine is registered under, unless the store says otherwise, on the clock of the steps; `None`:
+    /// it has none.
+    pub lease_ends: Option<Duration>,
     /// The units that are ours.
     pub owned: &'a BTreeMap<UnitName, OwnedUnit>,
     /// The last run of each job that was begun here.

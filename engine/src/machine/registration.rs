@@ -44,6 +44,9 @@ const SHORTEST: Duration = Duration::from_secs(2);
 pub const SILENCE_GRACE: Duration = Duration::from_secs(30);
 /// A lease is prolonged this often in its time, so that two requests may fail before it ends.
 const RENEWALS: u32 = 3;
+/// A store that has been silent for longer than the lease is asked this often in its time, each time at another member: of three, that
+/// which answers has been found within two thirds of the lease, for which everybody waits who thinks that others are lost (docs/decisions/0017).
+const SOUNDINGS: u32 = 5;
 
 /// The problem of a store that is silent.
 const NO_ANSWER: &str = "the store does not answer in time";
@@ -216,6 +219,14 @@ impl Registrar {
         self.contact
     }
 
+    /// When the lease is over under which the machine is registered, on the clock of the steps, unless the store says otherwise.
+    pub fn lease_ends(&self) -> Option<Duration> {
+        match &self.phase {
+            RegistrationPhase::Registered(tenure) => Some(tenure.ends_at),
+            RegistrationPhase::Resting { .. } | RegistrationPhase::Registering { .. } => None,
+        }
+    }
+
     /// When [`RegistrarInput::Tick`] is due, if nothing comes before. `None` while a request is under way.
     pub fn next_deadline(&self) -> Option<Duration> {
         match &self.phase {
@@ -318,7 +329,7 @@ impl Registrar {
         self.lease_suspect = false;
         let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
         let over = now >= tenure.ends_at && !is_planted("silent-lease-relied-on");
-        let within = (tenure.lease.ttl / RENEWALS).max(RETRY);
+        let within = (tenure.lease.ttl / SOUNDINGS).max(RETRY);
         if !over {
             self.renew_lease(now, effects);
             return;
@@ -336,7 +347,11 @@ impl Registrar {
         let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
         tenure.asked = Some(TenureRequest::Renewal { sent: now });
         let request = RegistrarRequest::KeepAlive(tenure.lease.id);
-        let within = (tenure.lease.ttl / RENEWALS).max(RETRY);
+        // The store goes on from one member to the next by itself, and each has its time: whoever gave up on it in the middle and
+        // asked anew would begin with a member that has just kept silent.
+        let left = tenure.ends_at.saturating_sub(now);
+        let is_cut_short = left.is_zero() || is_planted("renewal-cut-short");
+        let within = if is_cut_short { tenure.lease.ttl / RENEWALS } else { left }.max(RETRY);
         effects.push(RegistrarEffect::Ask { request, within });
     }
 

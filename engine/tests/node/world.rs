@@ -61,6 +61,8 @@ pub(crate) struct World {
     disk: Option<FoundLastKnown>,
     /// The identity that each listing of the store has besides.
     cluster: StoredIdentity,
+    /// When the lease is over.
+    lease_ends: Option<Duration>,
     /// What the daemon writes passes.
     trusted: bool,
     disk_full: bool,
@@ -120,6 +122,7 @@ impl Default for World {
             watched: false,
             disk: None,
             cluster: StoredIdentity::Same,
+            lease_ends: None,
             trusted: true,
             disk_full: false,
             published: Some(BTreeMap::new()),
@@ -141,6 +144,8 @@ impl World {
                 let presence = Presence { machine: machine(), lease, created: 1 };
                 self.feed(NodeInput::Registration(Registration::Registered(presence)));
             }
+            ["lapse"] => self.lease_ends = Some(self.now),
+            ["renewed"] => self.lease_ends = None,
             ["pending"] => self.feed(NodeInput::Registration(Registration::Pending)),
             ["refused"] => self.feed(NodeInput::Registration(Registration::Refused)),
             ["unreachable"] => self.feed(NodeInput::Registration(Registration::Unreachable)),
@@ -312,6 +317,7 @@ impl World {
         let mut inputs = vec![input];
         while !inputs.is_empty() {
             let mut memory = NodeMemory {
+                lease_ends: self.lease_ends,
                 cluster: Some(CLUSTER),
                 owned: &self.owned,
                 jobs: &self.jobs,

@@ -118,7 +118,9 @@ pub(crate) fn check_lost(facts: &Facts, ttl: Micros) -> Findings {
         // What keeps data stays, as does a job that was begun; what conflicts may have no other place.
         // A container may have no other machine with an engine.
         let moves = name.starts_with("plain") && !is_container(&unit);
-        if moves && homes.contains_key(*gone) && !facts.any_cordon() {
+        // One whose record somebody has written by hand waits for a person.
+        let waits = facts.any_cordon() || facts.is_by_hand(&unit);
+        if moves && homes.contains_key(*gone) && !waits {
             found.push(("moved-late", format!("{unit} is still placed on {gone}, which is gone")));
         }
     }

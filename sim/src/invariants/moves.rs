@@ -106,7 +106,8 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
     // It is away: for how long, while the store was there to notice? It is so since nothing of it reaches the store, though that may have
     // been put down to the store at first; and an outage that nobody's lease can end in is none (decision 0017).
     let lease = lease_of(ttl);
-    let since = condition.silent_since.map_or(since, |silent| silent.min(since));
+    let silent = condition.silent_since.and(condition.faint_since);
+    let since = silent.map_or(since, |silent| silent.min(since));
     let long = outage.filter(|(began, end)| *end - *began >= Micros(lease.0 * 2 / 3));
     let unnoticed = long.map_or(Micros::ZERO, |(began, end)| end - began.max(since));
     let away = facts.now - since - unnoticed;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use muster_common::unit::UnitName;
 
 use super::Findings;
-use crate::facts::Facts;
+use crate::facts::{Condition, Facts};
 
 /// True for a unit that may not run twice.
 pub(crate) fn is_single(unit: &UnitName) -> bool {
@@ -30,14 +30,19 @@ pub(crate) fn check_single(
     if facts.machines.get(machine).is_some_and(|condition| !condition.is_well) {
         return Findings::new();
     }
+    let long = crate::moment::Micros::from_secs(30);
+    // One that has said goodbye is waited for until all on it has ended, for as long as it is heard.
+    let is_heard = |condition: &Condition| {
+        condition.silent_since.is_none() && condition.heard_since + long <= facts.now
+    };
     let helped = |other: &&String| {
-        facts.machines.get(*other).is_some_and(|condition| condition.is_well || condition.has_left)
+        let condition = facts.machines.get(*other);
+        condition.is_some_and(|it| it.is_well || it.has_left && is_heard(it))
     };
     let others: Vec<&String> = up.keys().filter(helped).collect();
     if others.is_empty() || !facts.store_sound_for(crate::moment::Micros::from_secs(30)) {
         return Findings::new();
     }
-    let long = crate::moment::Micros::from_secs(30);
     let calm = others.iter().all(|other| {
         facts
             .machines

@@ -47,6 +47,8 @@ struct Current {
     turn: usize,
     client: Option<Arc<dyn MemberConnection>>,
     unanswered: Unanswered,
+    /// The time that a member has for a keepalive of the lease that is kept; absent: none is.
+    patience: Option<Duration>,
 }
 
 /// A client and the turn it belongs to, for [`Connection::mark_failed`].
@@ -57,7 +59,7 @@ pub(super) struct BorrowedClient {
 }
 
 /// A call on its way. Whoever drops it has changed its mind, which is no fault of the endpoint; only when nothing else is answered
-/// either, for as long as a call may take, has it fallen silent.
+/// either, for as long as a call may take, or a keepalive of the lease that hangs on it, has it fallen silent.
 struct PendingCall<'a> {
     connection: &'a Connection,
     turn: Option<usize>,
@@ -229,11 +231,18 @@ impl Connection {
             return;
         }
         current.unanswered.add(began, Instant::now());
-        let is_silent = current.unanswered.waited >= self.liveness.call;
+        let patience = current.patience.filter(|_| !is_planted("dropped-calls-outlast-lease"));
+        let patience = patience.unwrap_or(self.liveness.call).min(self.liveness.call);
+        let is_silent = current.unanswered.waited >= patience;
         drop(current);
         if is_silent || is_planted("dropped-call-blames-endpoint") {
             self.next_turn(turn);
         }
+    }
+
+    /// The time that a member has for a keepalive: one that says nothing for longer is of no use, whatever is asked of it.
+    pub(super) fn set_patience(&self, patience: Duration) {
+        self.lock_current().patience = Some(patience);
     }
 
     fn next_turn(&self, turn: usize) {

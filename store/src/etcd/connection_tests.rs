@@ -59,3 +59,30 @@ fn a_call_that_its_caller_drops_says_nothing_of_the_endpoint() {
     };
     assert!(fails_without("dropped-call-blames-endpoint"));
 }
+
+/// The endpoints that two callers ask of whom the first loses its patience after half a second, where a member has less for a keepalive.
+async fn endpoints_asked_in_haste() -> Vec<String> {
+    let asked = Arc::new(Mutex::default());
+    let transport = Box::new(SilentMembers(Arc::clone(&asked)));
+    let endpoints = vec!["a".to_owned(), "b".to_owned()];
+    let connection = Connection::new(endpoints, transport, Liveness::default(), Seed(1)).unwrap();
+    connection.set_patience(Duration::from_millis(400));
+    let half = Duration::from_millis(500);
+    timeout(half, connection.borrow_client()).await.map(drop).unwrap_err();
+    assert!(connection.borrow_client().now_or_never().is_none());
+    std::mem::take(&mut *asked.lock().unwrap())
+}
+
+#[test]
+fn an_endpoint_that_is_silent_for_longer_than_a_keepalive_may_take_is_given_up() {
+    let asked = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(endpoints_asked_in_haste())
+    };
+    assert_eq!(asked(), ["a", "b"]);
+    plant_fault(Some("dropped-calls-outlast-lease"));
+    let planted = asked();
+    plant_fault(None);
+    assert_eq!(planted, ["a", "a"]);
+}

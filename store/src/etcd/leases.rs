@@ -100,6 +100,7 @@ impl Leases {
         lease: LeaseId,
     ) -> Result<Lease, StoreError> {
         let (stream, deadline) = self.take_stream(lease, &connection.liveness);
+        connection.set_patience(deadline);
         // The stream is ours while we wait on it. If we are given up on, it goes with us, and so does an answer that
         // would otherwise be taken for that to a later question.
         if let Some(mut stream) = stream {

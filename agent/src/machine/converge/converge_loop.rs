@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use muster_common::machine::MachineId;
 use muster_common::snapshot::ClusterEvent;
@@ -45,6 +46,8 @@ pub struct ConvergeConfig {
     pub host: Arc<dyn HostPower>,
     /// This machine's registration.
     pub registration: watch::Receiver<Registration>,
+    /// When its lease is over, unless the store says otherwise.
+    pub lease_ends: watch::Receiver<Option<Instant>>,
     /// True while the machine is about to go down.
     pub leaving: watch::Receiver<bool>,
     /// Where it is said how much of what runs here has been reported.
@@ -72,6 +75,7 @@ pub struct Converge {
     pub(super) executor: ChainExecutor,
     pub(super) host: Arc<dyn HostPower>,
     registration: watch::Receiver<Registration>,
+    lease_ends: watch::Receiver<Option<Instant>>,
     leaving: watch::Receiver<bool>,
     pub(super) reported: watch::Sender<UnitsReported>,
     pub(super) lease_suspect: Arc<Notify>,
@@ -121,6 +125,7 @@ impl Converge {
             executor,
             host: config.host,
             registration: config.registration,
+            lease_ends: config.lease_ends,
             leaving: config.leaving,
             reported: config.reported,
             lease_suspect: config.lease_suspect,
@@ -193,6 +198,12 @@ impl Converge {
         self.node.next_deadline().map(|at| self.began + at)
     }
 
+    /// When the machine's lease is over, on the node's clock.
+    pub(super) fn lease_end(&self) -> Option<Duration> {
+        let ends = *self.lease_ends.borrow();
+        ends.map(|ends| ends.saturating_duration_since(self.began))
+    }
+
     pub(super) fn chain_ended(&mut self, (unit, end): (UnitName, ChainEnd)) -> NodeInput {
         self.superseders.remove(&unit);
         NodeInput::ChainEnded { unit, end }
@@ -224,6 +235,7 @@ impl Converge {
         let mut first_moments = self.executor.lock_first_moments();
         let mut memory = NodeMemory {
             cluster: self.cluster.current_cluster(),
+            lease_ends: self.lease_end(),
             owned: ledger.owned_units(),
             jobs: jobs.job_runs(),
             steadiness: &mut first_moments.steadiness,

@@ -183,6 +183,7 @@ impl Converge {
         let steadiness = &mut first_moments.steadiness;
         let memory = NodeMemory {
             cluster: self.cluster.current_cluster(),
+            lease_ends: self.lease_end(),
             owned: ledger.owned_units(),
             jobs: jobs.job_runs(),
             steadiness,

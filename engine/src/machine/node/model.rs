@@ -139,6 +139,8 @@ pub struct Node {
     /// So many last known placements were said not to be carried out.
     pub(super) withheld: usize,
 
+    /// The time of the step under way.
+    pub(super) now: Duration,
     pub(super) pass: PassProgress,
     /// Until when the store is given time to answer for the first time.
     pub(super) store_grace: Option<Duration>,
@@ -176,6 +178,7 @@ impl Node {
             released: BTreeSet::new(),
             listing: ListingTrust::default(),
             withheld: 0,
+            now,
             pass: PassProgress::default(),
             store_grace: Some(now + STORE_GRACE),
             retry_at: None,
@@ -196,6 +199,7 @@ impl Node {
         memory: &mut NodeMemory<'_>,
         inputs: impl IntoIterator<Item = NodeInput>,
     ) -> Vec<NodeEffect> {
+        self.now = now;
         for input in inputs {
             self.on_input(now, wall, memory, input);
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::probe::is_planted;
+use muster_common::probe::{is_planted, reached};
 use muster_common::snapshot::Placement;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitFile, UnitName, is_up_at_birth, runner_of};
@@ -267,10 +267,28 @@ impl Node {
                 owned.insert(unit, entry.for_decision());
             }
         }
-        let steps = next_steps(&desired, &observed, &owned);
+        let mut steps = next_steps(&desired, &observed, &owned);
+        self.withhold_starts(memory, &mut steps);
         self.refuse_units(refused, &steps);
         self.begin_chains(steps);
         self.note_owned(memory);
+    }
+
+    /// Begins nothing for which this machine is not known to be the place any more: its lease is over by its own clock, though it has not
+    /// heard so, and what it was told before may be others' by now. What runs goes on, and is restarted.
+    fn withhold_starts(&mut self, memory: &NodeMemory<'_>, steps: &mut Steps) {
+        let is_over = memory.lease_ends.is_some_and(|ends| ends <= self.now);
+        if self.basis != Basis::Store || !is_over || is_planted("lapsed-lease-relied-on") {
+            return;
+        }
+        let begins =
+            |chain: &Chain| chain.steps.iter().any(|step| matches!(step, Step::Start { .. }));
+        let before = steps.others.len();
+        steps.others.retain(|chain| !begins(chain));
+        if steps.others.len() < before {
+            reached("start-without-lease");
+            self.retry_at = Some(self.now + PASS_RETRY);
+        }
     }
 
     fn refuse_units(&mut self, mut refused: BTreeMap<UnitName, RefusedUnit>, steps: &Steps) {
