@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::UnitName;
+use muster_engine::machine::job::END_UNKNOWN;
 
 use crate::facts::{Facts, WantedUnit};
 use crate::host_unit::HostUnit;
@@ -157,8 +158,10 @@ fn check_running(
         return;
     };
     // A job that was begun is not begun again, whatever has become of it.
-    // What its engine was asked for and did not answer counts as begun, whether it was or not (decision 0012).
-    let may_be_begun = is_container(unit) && state.is_some();
+    // What systemd or its engine was asked for and did not answer counts as begun, whether it was or not (decision 0012).
+    let says_begun =
+        |state: &ObservedState| state.problem.as_deref().is_some_and(|it| it == END_UNKNOWN);
+    let may_be_begun = state.as_ref().is_some_and(|it| is_container(unit) || says_begun(it));
     let is_done = unit.as_str().starts_with("job")
         && (may_be_begun || facts.was_started(unit, place.generation));
     let Some(is) = is else {

@@ -36,7 +36,7 @@ pub trait HostPower: Send + Sync {
     /// Waits until it has slept and is awake again: its clock has stood still meanwhile, and that of everybody else has not. What has come
     /// since the last call is told at once. Never over where that cannot be told.
     async fn wait_for_wake(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Says something to everybody who is logged in.

@@ -287,7 +287,7 @@ impl HostPower for SystemdHost {
         };
         if let Err(error) = told {
             tracing::warn!(%error, "cannot tell when this machine has slept");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -119,11 +119,6 @@ pub enum TermAnswer {
 }
 
 impl TermAnswer {
-    /// True if the store has done as it was asked.
-    pub(super) fn is_carried_out(&self) -> bool {
-        matches!(self, Self::Done | Self::Written { .. } | Self::Committed(_))
-    }
-
     /// Why the store did not do as it was asked; `None` if it did.
     pub(super) fn into_problem(self) -> Option<String> {
         match self {

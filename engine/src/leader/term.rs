@@ -237,8 +237,14 @@ impl Term {
         self.end_drains(now, due, effects);
     }
 
-    fn finish_turn(&mut self) {
+    fn finish_turn(&mut self, now: Duration) {
         self.stage = Stage::Idle;
+        // Somebody is back, or an old write was carried out, since this turn looked: its plan was for that change as well.
+        if self.view.members_to_record() != self.view.members
+            && !is_planted("return-while-recording-forgotten")
+        {
+            self.retry_by(now + RETRY);
+        }
     }
 
     fn ask_store(
@@ -268,14 +274,8 @@ impl Term {
                 self.record_members(now, effects);
             }
             Stage::RecordingMembers(members) => {
-                let is_written = answer.is_carried_out();
                 self.on_members_recorded(now, members, answer, effects);
-                if is_written && !is_planted("return-while-recording-forgotten") {
-                    // Somebody may have come back meanwhile, and the plan that follows is for that change as well.
-                    self.record_members(now, effects);
-                } else {
-                    self.record_held(effects);
-                }
+                self.record_held(effects);
             }
             Stage::RecordingHeld(held) => self.on_held_recorded(now, held, answer, effects),
             Stage::Committing { decisions } => {
@@ -366,7 +366,7 @@ impl Term {
             if self.wait_for > 0 && self.view.is_plan_due(0) {
                 self.retry_by(self.wait_ends);
             }
-            self.finish_turn();
+            self.finish_turn(now);
             return;
         }
         self.wait_for_returns(now, effects);
@@ -520,13 +520,13 @@ impl Term {
         if answer == TermAnswer::Overtaken {
             // The record was changed at the same moment; the watch is about to say how.
             self.retry_by(now + CONFLICT);
-            self.finish_turn();
+            self.finish_turn(now);
             return;
         }
         if let Some(problem) = answer.into_problem() {
             effects.push(TermEffect::Log(TermNotice::CannotRecordHeld { problem }));
             self.retry_by(now + RETRY);
-            self.finish_turn();
+            self.finish_turn(now);
             return;
         }
         self.held_written = Some(held.clone());
@@ -536,7 +536,7 @@ impl Term {
             self.announce_plan(effects);
         } else {
             self.retry_by(self.wait_ends);
-            self.finish_turn();
+            self.finish_turn(now);
         }
     }
 
@@ -552,7 +552,7 @@ impl Term {
         }
         let plan = self.view.make_plan(now, self.wait_for);
         if plan.moves.is_empty() {
-            self.finish_turn();
+            self.finish_turn(now);
             return;
         }
         let decisions: usize = plan.moves.iter().map(|m| m.decisions.len()).sum();
@@ -571,7 +571,7 @@ impl Term {
         answer: TermAnswer,
         effects: &mut Vec<TermEffect>,
     ) {
-        self.finish_turn();
+        self.finish_turn(now);
         if let TermAnswer::Committed(PlacesCommitted { revision, conflicts }) = answer {
             self.wait_for_own_write(now, revision);
             let conflicts = conflicts.len() as u64;

@@ -31,9 +31,11 @@ pub(crate) fn check_single(
         return Findings::new();
     }
     let long = crate::moment::Micros::from_secs(30);
-    // One that has said goodbye is waited for until all on it has ended, for as long as it is heard.
+    // One that has said goodbye is waited for until all on it has ended, for as long as it is heard and has its lease.
     let is_heard = |condition: &Condition| {
-        condition.silent_since.is_none() && condition.heard_since + long <= facts.now
+        condition.silent_since.is_none()
+            && condition.heard_since + long <= facts.now
+            && condition.set_back.is_none_or(|at| at + long <= facts.now)
     };
     let helped = |other: &&String| {
         let condition = facts.machines.get(*other);
