@@ -158,6 +158,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("record-not-verified", 200, REGISTRATION, "that a lease counts only while the own record hangs on it"),
     tested("record-replaced-unguarded", "sim/tests/store_rules::a_late_word_on_a_machine_changes_nothing", "that a record is replaced only as it was seen"),
     either("refused-publication-accepted", 200, MACHINE, "that a machine whose report is refused looks at its lease"),
+    planted("registration-heard-late", 3000, "that what was told under a registration of before is not carried out after it"),
     tested("removal-at-no-revision", "sim/tests/one_store::a_removal_whose_answer_was_lost_has_its_revision", "that whoever waits for a removal is told of its revision"),
     tested("removal-not-looked-at", "sim/tests/removals::what_was_started_between_its_stop_and_its_removal_stays_ours", "that a removed unit is looked at once more"),
     either("removal-not-reloaded", 200, "sim/tests/removals::a_timer_starts_nothing_of_a_removed_service", "that systemd forgets a removed file"),

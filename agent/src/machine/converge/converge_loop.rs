@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
 use muster_common::snapshot::ClusterEvent;
 use muster_common::unit::UnitName;
 use muster_engine::machine::memory::NodeMemory;
@@ -212,6 +213,7 @@ impl Converge {
     /// Feeds the node and carries out what follows, until nothing more does.
     pub(super) async fn feed_node(&mut self, mut inputs: Vec<NodeInput>) {
         loop {
+            self.hear_registration(&mut inputs);
             let effects = self.step_node(std::mem::take(&mut inputs));
             for effect in effects {
                 self.carry_out(effect, &mut inputs).await;
@@ -219,6 +221,16 @@ impl Converge {
             if inputs.is_empty() {
                 return;
             }
+        }
+    }
+
+    /// Puts it first that the machine is registered otherwise by now: an answer of the store may have taken its time, and what it is for
+    /// was told under the registration of before.
+    fn hear_registration(&mut self, inputs: &mut Vec<NodeInput>) {
+        let is_changed = self.registration.has_changed().unwrap_or(false);
+        if is_changed && !is_planted("registration-heard-late") {
+            let registration = self.registration.borrow_and_update().clone();
+            inputs.insert(0, NodeInput::Registration(registration));
         }
     }
 
