@@ -21,7 +21,6 @@ pub use self::events::{
 };
 pub use self::memory::UnitMemory;
 pub use self::order::UnitOrder;
-use self::removal::UnitRemoval;
 pub use self::status::{SettledOutcome, UnitStatus, run_name};
 use self::status::{has_container_running, is_at_rest, is_failure, settled_state};
 use super::found::Owner;
@@ -80,6 +79,17 @@ enum Inspection {
     UnderWay,
     /// It is under way, and its answer may have been given before something happened.
     Outdated,
+}
+
+/// Where the removal of a unit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UnitRemoval {
+    /// Nobody has asked for one.
+    None,
+    /// A container on its way is waited for, or nobody would know of it.
+    WaitsForStart { until: Duration },
+    /// Its containers are being removed.
+    UnderWay,
 }
 
 impl ContainerUnit {

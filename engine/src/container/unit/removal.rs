@@ -6,23 +6,12 @@
 use std::time::Duration;
 
 use super::events::{Moment, UnitEffect, UnitInput, WorkResult};
-use super::{ContainerUnit, Inspection};
+use super::{ContainerUnit, Inspection, UnitRemoval};
 use crate::container::life::{ContainerAction, LifeEvent, Phase};
 
 /// The time that a unit that is removed waits for a container that is just being made. An engine with a slow disk needs some ten
 /// seconds to make one; a container that comes after that is found as one without a unit, and removed then.
 const START_GRACE: Duration = Duration::from_secs(30);
-
-/// Where the removal of a unit stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UnitRemoval {
-    /// Nobody has asked for one.
-    None,
-    /// A container on its way is waited for, or nobody would know of it.
-    WaitsForStart { until: Duration },
-    /// Its containers are being removed.
-    UnderWay,
-}
 
 impl ContainerUnit {
     pub(super) fn begin_removal(&mut self, now: Duration, effects: &mut Vec<UnitEffect>) {
