@@ -184,6 +184,7 @@ impl Story {
                 }
                 UnitEffect::CancelWork => shown.push("cancel".to_owned()),
                 UnitEffect::Inspect(id) => shown.push(format!("inspect {id}")),
+                UnitEffect::FindContainer => shown.push("find".to_owned()),
                 UnitEffect::RemoveContainers(ids) => {
                     shown.push(format!("remove {}", ids.join(" ")).trim_end().to_owned());
                 }
@@ -308,8 +309,24 @@ fn the_one_before_a_start_that_came_to_nothing_is_still_its_container() {
         7  start 8     => prepare; activating/start-pre
         8  prepared    => start for 8 in place of abc; activating/start
         9  refused     => discard networks; failed/failed (resources: why)
-        10 start-hint  => inspect abc
+        10 start-hint  => find
         11 abc runs    => active/running abc
+        ",
+    );
+}
+
+#[test]
+fn one_that_a_start_has_left_behind_is_looked_for_when_somebody_starts_it() {
+    let mut story = Story::new("");
+    story.go_on(
+        "
+        0 start 7    => prepare; activating/start-pre
+        1 prepared   => start for 7; activating/start
+        2 refused    => discard networks; failed/failed (resources: why)
+        3 start-hint => find
+        3 def none   => nothing
+        4 start-hint => find
+        5 def runs   => active/running def
         ",
     );
 }

@@ -213,6 +213,11 @@ impl ContainerUnit {
         if is_at_rest(self.life.current_phase())
             || matches!(self.life.current_phase(), Phase::Wait { .. })
         {
+            // One that a start has left behind which came to nothing.
+            if self.container.is_none() && self.inspection == Inspection::None {
+                self.inspection = Inspection::UnderWay;
+                effects.push(UnitEffect::FindContainer);
+            }
             self.request_inspection(effects);
         }
     }
@@ -267,9 +272,6 @@ impl ContainerUnit {
                 self.on_no_start(at, reason, LifeEvent::Unprepared, effects);
             }
             WorkResult::NotStarted(reason) => {
-                // The one before may still be there: whoever starts that by hand starts this unit.
-                self.container =
-                    self.replaced.take().filter(|_| !is_planted("container-before-forgotten"));
                 self.on_no_start(at, reason, LifeEvent::NotStarted, effects);
             }
             WorkResult::Started { id, since } => {
@@ -316,6 +318,17 @@ impl ContainerUnit {
         debug_assert_ne!(before, Inspection::None, "an answer that nobody asked for: {id}");
         if before == Inspection::Outdated {
             self.request_inspection(effects);
+        }
+        let rests = is_at_rest(self.life.current_phase());
+        if let Some(found) = &found
+            && self.container.is_none()
+            && rests
+            && matches!(found.seen, FoundContainer::Running(_))
+            && !is_planted("left-container-unknown")
+        {
+            self.container = Some(found.id.clone());
+            // It is the one itself, or that is gone.
+            self.replaced = None;
         }
         // Of one before the present one nothing is to be said any more, and none while another is being made.
         if self.container.as_deref() != Some(id) {

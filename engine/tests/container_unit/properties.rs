@@ -97,6 +97,11 @@ impl World {
                     assert!(self.question.is_none(), "two questions at a time");
                     self.question = Some(id);
                 }
+                UnitEffect::FindContainer => {
+                    assert!(self.question.is_none(), "one question at a time");
+                    self.question =
+                        Some(self.containers.keys().last().cloned().unwrap_or_default());
+                }
                 UnitEffect::RemoveContainers(ids) => {
                     assert!(self.work.is_none() && self.removal.is_none());
                     self.removal = Some(ids);

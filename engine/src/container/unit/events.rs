@@ -110,7 +110,7 @@ pub enum UnitInput {
     WorkDone(WorkResult),
     /// The engine has said how a container is that it was asked about; `None`: there is none.
     Inspected {
-        /// The id that was asked about.
+        /// The id that was asked about, or that of the one that was found.
         container: String,
         /// The engine's answer.
         found: Option<InspectedContainer>,
@@ -151,7 +151,10 @@ pub enum UnitEffect {
     CancelWork,
     /// Begin to ask the engine about the container with this id. Ends in [`UnitInput::Inspected`]; one is under way at a time.
     Inspect(String),
-    /// Remove the containers with these ids. Ends in [`UnitInput::Removed`].
+    /// Begin to ask the engine which container the unit has. Ends as the question about one does.
+    FindContainer,
+    /// Remove the containers with these ids, and whatever else the engine has of the unit: a start that came to nothing may have left
+    /// one behind. Ends in [`UnitInput::Removed`].
     RemoveContainers(Vec<String>),
     /// Forget what is remembered of it and what was laid for it. It takes no input any more.
     Forget,

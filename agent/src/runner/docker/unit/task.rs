@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
+use muster_common::probe::is_planted;
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::{
     ContainerPlan, ContainerUnit, InspectedContainer, Moment, UnitEffect, UnitInput, UnitMemory,
@@ -16,7 +17,8 @@ use muster_runtime::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::runner::docker::api::containers::remove_container;
-use crate::runner::docker::clean::discard;
+use crate::runner::docker::clean::{discard, orphans};
+use crate::runner::docker::client::EngineError;
 use crate::runner::docker::context::DockerContext;
 use crate::runner::docker::make::host_inputs;
 use crate::runner::docker::unit::work;
@@ -205,6 +207,14 @@ impl UnitTask {
                 UnitEffect::Inspect(id) => {
                     self.inspection = Some(work::look_at_container(Arc::clone(&context), id));
                 }
+                UnitEffect::FindContainer => {
+                    let (context, name) = (Arc::clone(&context), self.name.clone());
+                    self.inspection = Some(Box::pin(async move {
+                        let found = work::find(&context, &name, None).await;
+                        let id = found.as_ref().map(|found| found.id.clone());
+                        (id.unwrap_or_default(), found)
+                    }));
+                }
                 UnitEffect::RemoveContainers(ids) => {
                     let removal = remove_containers(Arc::clone(&context), self.name.clone(), ids);
                     self.removal = Some(Box::pin(removal));
@@ -261,13 +271,17 @@ async fn remove_containers(
     unit: UnitName,
     ids: Vec<String>,
 ) -> Result<(), RunnerError> {
+    let lost = |error: EngineError| RunnerError::Lost {
+        during: format!("removing the container of {unit}"),
+        problem: error.to_string(),
+    };
     for id in ids {
-        remove_container(&context, &id).await.map_err(|error| RunnerError::Lost {
-            during: format!("removing the container of {unit}"),
-            problem: error.to_string(),
-        })?;
+        remove_container(&context, &id).await.map_err(lost)?;
     }
-    Ok(())
+    if is_planted("left-container-not-removed") {
+        return Ok(());
+    }
+    orphans::remove(&context, &unit).await.map_err(lost)
 }
 
 /// Waits for what is in a place, and empties it.
