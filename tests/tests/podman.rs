@@ -80,6 +80,7 @@ fn container_units_are_services_that_podman_makes() -> Result<()> {
     cluster.one_round()?;
     cluster.ensure_unchanged(&before, ours)?;
     ensure!(left_over(&cluster, cut)?.is_empty(), "left over: {}", left_over(&cluster, cut)?);
+    ensure!(known(&cluster, cut)?.is_empty(), "its Podman still knows {:?}", known(&cluster, cut)?);
 
     cluster.step("destroyed is gone: from every host and the store");
     cluster.run(survivor, "musterctl destroy web@1.container web@2.container web@.container")?;
