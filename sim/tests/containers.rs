@@ -383,6 +383,22 @@ fn states_after_restarts_in_starts() -> Vec<String> {
     states.filter(|state| state != "active").collect()
 }
 
+/// The states of a container whose image somebody has removed, and whose engine goes a second time at one of many moments of the start
+/// that follows its first going.
+fn states_after_restarts_in_fetches() -> Vec<String> {
+    let states = (0..60).map(|length| {
+        let mut bench = bench_with_unit();
+        bench.engine.with_model(EngineModel::prune_images);
+        bench.engine.with_model(|model| model.restart_engine(Duration::from_millis(100)));
+        let end = bench.now + Duration::from_millis(length * 100);
+        while bench.step(end) {}
+        bench.engine.with_model(|model| model.restart_engine(Duration::from_millis(100)));
+        bench.pass(40);
+        bench.active("a.container")
+    });
+    states.filter(|state| state != "active").collect()
+}
+
 /// The state of a container after a soft-reboot, before anybody has said that it is to run.
 fn state_after_soft_reboot() -> String {
     let mut bench = EngineBench::new();
@@ -465,6 +481,11 @@ fn a_start_under_which_the_engine_is_restarted_comes_about() {
 }
 
 #[test]
+fn an_image_is_fetched_once_more_when_the_engine_goes_while_it_is() {
+    assert_eq!(states_after_restarts_in_fetches(), Vec::<String>::new());
+}
+
+#[test]
 fn what_ran_before_a_soft_reboot_is_neither_up_nor_a_failure() {
     assert_eq!(state_after_soft_reboot(), "inactive");
 }
@@ -472,6 +493,9 @@ fn what_ran_before_a_soft_reboot_is_neither_up_nor_a_failure() {
 #[test]
 fn a_rule_of_containers_that_is_left_out_is_noticed() {
     fails_without("engine-run-forgotten", || assert_eq!(state_after_both_restarted(), "active"));
+    fails_without("cut-off-fetch-not-repeated", || {
+        assert!(states_after_restarts_in_fetches().is_empty());
+    });
     fails_without("left-container-unknown", || {
         assert_eq!(state_after_remains_started(), "active");
     });

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use muster_common::probe::is_planted;
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::{ContainerPlan, InspectedContainer, Prepared, WorkResult};
 use muster_engine::container::{StartAttempt, StartVerdict, missing_ability};
@@ -90,11 +91,15 @@ pub(crate) fn start(
                 }
                 // Somebody removed its image, or the last container on it took its network along, since they were seen.
                 Err(error) if anew && error.is_absent() => {
-                    anew = false;
+                    anew = !is_planted("cut-off-fetch-not-repeated");
                     context.images.forget_present();
                     let ignore_progress: ProgressFn = Arc::new(|_| ());
                     match gather_inputs(&context, &unit, &prepared.plan, &ignore_progress).await {
-                        Ok(again) => prepared = again,
+                        Ok(again) => {
+                            anew = false;
+                            prepared = again;
+                        }
+                        // Nothing came of it, and it is done once more.
                         Err(EngineError::Lost(problem)) => {
                             pause_after_loss(&context.engine, problem).await;
                         }
