@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::by_hand::ByHand;
 use crate::machine::PREFIX;
 use crate::moment::Micros;
+use crate::unit_starts::CountedStart;
 
 /// A placement, or what a user wants of a unit, as the record says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -54,11 +55,11 @@ pub(crate) struct Facts {
     /// Machines that were cut off together, from when to when.
     pub(crate) cut_together: Vec<(BTreeSet<String>, Micros, Micros)>,
     /// Starts, by unit, the revision that made its record, and generation.
-    starts: BTreeMap<(UnitName, u64, u64), Vec<CountedStart>>,
+    pub(crate) starts: BTreeMap<(UnitName, u64, u64), Vec<CountedStart>>,
     /// By unit: the highest generation at which it was ever started, in whatever history.
-    ever_started: BTreeMap<UnitName, u64>,
+    pub(crate) ever_started: BTreeMap<UnitName, u64>,
     /// The moment at which a backup was put back last.
-    last_restore: Option<Micros>,
+    pub(crate) last_restore: Option<Micros>,
     /// The last moment at which a machine was cordoned.
     cordoned_at: BTreeMap<String, Micros>,
     /// The changes of records about a unit, in order.
@@ -75,14 +76,6 @@ pub(crate) struct Facts {
     pub(crate) restored_slots: BTreeSet<(String, String)>,
     /// The slots of reboots by group, as they were last.
     pub(crate) slots: BTreeMap<String, Semaphore>,
-}
-
-/// A start that counts.
-#[derive(Debug)]
-struct CountedStart {
-    machine: String,
-    /// A backup was put back since, of before the unit was placed there: only the machine itself knows of it.
-    is_forgotten: bool,
 }
 
 /// A change of a record.
@@ -298,13 +291,7 @@ impl Facts {
             let wanted = record.and_then(|record| decode_wanted(&record.value));
             *created <= revision && wanted.is_some_and(|wanted| *generation <= wanted.generation)
         });
-        for ((unit, _, generation), starts) in &mut self.starts {
-            for start in starts {
-                let place = records.get(&format!("{PREFIX}place/{}/{unit}", start.machine));
-                let place = place.and_then(|record| decode_wanted(&record.value));
-                start.is_forgotten |= place.is_none_or(|place| place.generation != *generation);
-            }
-        }
+        self.forget_starts();
     }
 
     /// What an earlier restore had taken from the history of a record is there again with the record, if a later one brings it back.
@@ -497,28 +484,6 @@ impl Facts {
         }
     }
 
-    /// A unit is started on a machine. Returns how often it was at this generation, since its record was made, as far as that machine, or
-    /// whoever placed it there, can know.
-    pub(crate) fn count_start(&mut self, machine: &str, unit: &UnitName, generation: u64) -> usize {
-        let created =
-            self.find_record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
-        let ever = self.ever_started.entry(unit.clone()).or_default();
-        *ever = generation.max(*ever);
-        let starts = self.starts.entry((unit.clone(), created, generation)).or_default();
-        starts.push(CountedStart { machine: machine.to_owned(), is_forgotten: false });
-        starts.iter().filter(|start| start.machine == machine || !start.is_forgotten).count()
-    }
-
-    /// True if a unit was started at a generation, since its record was made.
-    pub(crate) fn was_started(&self, unit: &UnitName, generation: u64) -> bool {
-        let created =
-            self.find_record(&format!("unit/{unit}")).map_or(0, |record| record.create_revision);
-        // A machine remembers what it has begun, whatever is put back: what a backup has of an earlier start is not begun once more.
-        let ever = self.ever_started.get(unit).is_some_and(|ever| *ever >= generation);
-        self.starts.contains_key(&(unit.clone(), created, generation))
-            || ever && self.last_restore.is_some()
-    }
-
     /// Sets whether the store is sound.
     pub(crate) fn set_store_sound(&mut self, sound: bool) {
         self.store_sound_since = self.store_sound_since.or(Some(self.now)).filter(|_| sound);
@@ -585,7 +550,7 @@ fn says_ended_well(value: &[u8]) -> bool {
 /// True if a registration says that its machine goes down.
 fn says_goodbye(record: &KeyValue) -> bool {
     #[derive(Deserialize)]
-    struct Registration {
+    struct FarewellWord {
         #[serde(default)]
         leaving: bool,
     }

@@ -46,6 +46,7 @@ mod store_traffic;
 mod story;
 pub mod systemd;
 mod trace;
+mod unit_starts;
 mod user_traffic;
 mod users;
 mod watched_runner;

@@ -114,8 +114,10 @@ pub fn runs_to_forget(
     runs: &BTreeMap<UnitName, JobRun>,
     is_placed: impl Fn(&UnitName) -> bool,
 ) -> BTreeSet<UnitName> {
-    let kept = if is_planted("removed-jobs-run-forgotten") { 0 } else { REMOVED_RUNS_KEPT };
-    let is_removed = |unit: &UnitName| is_planted("placed-jobs-run-forgotten") || !is_placed(unit);
+    let forgets_placed = is_planted("placed-jobs-run-forgotten");
+    let forgets_removed = forgets_placed || is_planted("removed-jobs-run-forgotten");
+    let kept = if forgets_removed { 0 } else { REMOVED_RUNS_KEPT };
+    let is_removed = |unit: &UnitName| forgets_placed || !is_placed(unit);
     let removed = runs.iter().filter(|(unit, _)| is_removed(unit));
     let mut removed: Vec<(u64, &UnitName)> =
         removed.map(|(unit, run)| (run.generation, unit)).collect();
