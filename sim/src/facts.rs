@@ -554,7 +554,7 @@ fn says_goodbye(record: &KeyValue) -> bool {
         #[serde(default)]
         leaving: bool,
     }
-    serde_json::from_slice(&record.value).is_ok_and(|said: Registration| said.leaving)
+    serde_json::from_slice(&record.value).is_ok_and(|said: FarewellWord| said.leaving)
 }
 
 /// The unit that a record below the prefix is about.
