@@ -230,6 +230,7 @@ pub const BRANCHES: &[&str] = &[
     "placements-not-saved",
     "plan-in-doubt",
     "revision-goes-backwards",
+    "start-without-lease",
     "started-between-stop-and-removal",
     "state-is-back",
     "store-is-foreign",

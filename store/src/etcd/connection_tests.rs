@@ -51,23 +51,23 @@ fn endpoints_asked_with(patience: Option<Duration>) -> Vec<String> {
     std::mem::take(&mut *asked.lock().unwrap())
 }
 
+/// True if other endpoints are asked once a rule is left out.
+fn fails_without(planted: &'static str, patience: Option<Duration>, expected: [&str; 2]) -> bool {
+    plant_fault(Some(planted));
+    let asked = endpoints_asked_with(patience);
+    plant_fault(None);
+    asked != expected
+}
+
 #[test]
 fn a_call_that_its_caller_drops_says_nothing_of_the_endpoint() {
     assert_eq!(endpoints_asked_with(None), ["a", "a"]);
-    let fails_without = |planted| {
-        plant_fault(Some(planted));
-        let asked = endpoints_asked_with(None);
-        plant_fault(None);
-        asked != ["a", "a"]
-    };
-    assert!(fails_without("dropped-call-blames-endpoint"));
+    assert!(fails_without("dropped-call-blames-endpoint", None, ["a", "a"]));
 }
 
 #[test]
 fn an_endpoint_that_is_silent_for_longer_than_a_keepalive_may_take_is_given_up() {
-    assert_eq!(endpoints_asked_with(Some(Duration::ZERO)), ["a", "b"]);
-    plant_fault(Some("dropped-calls-outlast-lease"));
-    let planted = endpoints_asked_with(Some(Duration::ZERO));
-    plant_fault(None);
-    assert_eq!(planted, ["a", "a"]);
+    let patience = Some(Duration::ZERO);
+    assert_eq!(endpoints_asked_with(patience), ["a", "b"]);
+    assert!(fails_without("dropped-calls-outlast-lease", patience, ["a", "b"]));
 }
