@@ -5,7 +5,7 @@
 use crate::api_call::ApiCall;
 use crate::events::Event;
 use crate::invariants::reboots;
-use crate::machine::AfterEnd;
+use crate::machine::{AfterEnd, Machine};
 use crate::moment::Micros;
 use crate::world::World;
 
@@ -51,7 +51,9 @@ impl World {
 
     /// A machine's daemon has asked for a reboot, and the machine goes down.
     pub(crate) fn reboot_host(&mut self, machine: usize) {
-        let found = reboots::check_reboot(&mut self.facts, &self.plan.shape, machine);
+        // A copy that bears another's name since that left does so in that name.
+        let name = self.machines.get(machine).map_or(machine, Machine::own_belief);
+        let found = reboots::check_reboot(&mut self.facts, &self.plan.shape, name);
         self.report_violations(found);
         self.coverage.count_world("host rebooted by its daemon");
         let off = self.network.draw_delay(machine, Micros::from_secs(1), Micros::from_secs(20));

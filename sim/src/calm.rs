@@ -148,7 +148,9 @@ fn check_running(
     let state =
         state.and_then(|record| serde_json::from_slice::<ObservedState>(&record.value).ok());
     let Some(place) = place else {
-        if let Some(is) = is.as_ref().filter(|is| is.file.is_some() || !is.active.is_down()) {
+        // What runs without a file of ours, and was started by others, was the host's own.
+        let is_ours = |is: &&HostUnit| is.file.is_some() || !is.active.is_down() && !is.by_others;
+        if let Some(is) = is.as_ref().filter(is_ours) {
             found.push(("left-behind", format!("{unit} is left on {name}: {}", is.active)));
         }
         // One that is being stopped is reported until it is down.

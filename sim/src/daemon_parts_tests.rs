@@ -1,3 +1,5 @@
+//! The reboot role of a simulated daemon: in whose name it acts.
+
 use muster_common::probe::plant_fault;
 use muster_common::reboot::Request;
 use muster_doubles::{LONG, long_after, timed_store};
