@@ -8,6 +8,7 @@ use muster_common::unit::UnitName;
 use muster_store::Op;
 use serde_json::{Map, Value, json};
 
+use crate::fact_entries::ByHand;
 use crate::facts::{Facts, UserAnswer};
 use crate::machine::PREFIX;
 use crate::plan::shape::Shape;
@@ -16,15 +17,6 @@ use crate::world::World;
 /// Names that are none.
 const HOSTILE: [&str; 6] =
     ["..%2f..%2fetc.service", "a b.service", "/x.service", "\u{202e}.service", "-", "%"];
-
-/// What was written by hand into one place, and not taken away again.
-#[derive(Debug, Default)]
-pub(crate) struct ByHand {
-    /// The unit that the record is about.
-    unit: Option<UnitName>,
-    /// The values that were written, or were about to be.
-    values: Vec<Bytes>,
-}
 
 /// A record that somebody writes by hand.
 #[derive(Debug, Clone)]

@@ -12,10 +12,9 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_store::{KeyChange, KeyValue};
 use serde::Deserialize;
 
-use crate::by_hand::ByHand;
+use crate::fact_entries::{ByHand, CountedStart};
 use crate::machine::PREFIX;
 use crate::moment::Micros;
-use crate::unit_starts::CountedStart;
 
 /// A placement, or what a user wants of a unit, as the record says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

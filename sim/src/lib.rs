@@ -18,6 +18,7 @@ mod coverage;
 mod daemon_parts;
 pub mod etcd;
 mod events;
+mod fact_entries;
 mod facts;
 mod fault_effects;
 mod host_faults;

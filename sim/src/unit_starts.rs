@@ -4,16 +4,9 @@
 
 use muster_common::unit::UnitName;
 
+use crate::fact_entries::CountedStart;
 use crate::facts::{Facts, decode_wanted};
 use crate::machine::PREFIX;
-
-/// A start that counts.
-#[derive(Debug)]
-pub(crate) struct CountedStart {
-    machine: String,
-    /// A backup was put back since, of before the unit was placed there: only the machine itself knows of it.
-    is_forgotten: bool,
-}
 
 impl Facts {
     /// A unit is started on a machine. Returns how often it was at this generation, since its record was made, as far as that machine, or

@@ -92,7 +92,7 @@ impl DebianChoice {
 
     /// Has the tests that a command runs use it.
     pub(crate) fn pass_to(self, command: &mut std::process::Command) {
-        command.envs(self.debian.map(|release| (RELEASE_VARIABLE, release.number())));
+        command.envs(self.debian.map(|release| (RELEASE_VARIABLE, release.release_number())));
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::runner::{check_for_podman, runner_of};
+use super::podman::check_for_podman;
 use super::{
     ParseError, Requirements, RequirementsError, UnitFile, UnitName, UnitType, Warning, blank,
-    directives, requirements, reserved_warnings,
+    directives, requirements, reserved_warnings, runner_of,
 };
 use crate::container::ContainerError;
 use crate::machine::RunnerKind;
@@ -91,7 +91,9 @@ pub fn check_container(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>,
         return Ok(Vec::new());
     }
     if runner_of(name, file) == RunnerKind::Podman {
-        return check_for_podman(name, file).map(|()| Vec::new());
+        return check_for_podman(name, file).map(|()| Vec::new()).map_err(|(line, problem)| {
+            InvalidUnit { name: name.clone(), line, option: None, problem }
+        });
     }
     crate::container::check(name, file).map_err(|error| InvalidUnit::from_container(name, &error))
 }

@@ -1,10 +1,8 @@
-//! Which kind of runner a unit's file is for.
+//! Container units that Podman's own generator is to translate.
 //!
-//! Owns the rule: the unit's type says so, and of container units `Runner=` in `[X-Fleet]`. It also owns what a container unit for
-//! Podman may say here: everything that Podman's own generator takes, but for what Muster could not keep its word about.
+//! Owns what such a unit may say here: everything that the generator takes, but for what Muster could not keep its word about.
 
-use super::{InvalidUnit, RequirementsTemplate, UnitFile, UnitName, UnitType};
-use crate::machine::RunnerKind;
+use super::{UnitFile, UnitName, UnitType};
 
 /// Options that name another file of Quadlet's, and the types of the files. What is no name of such a file is Podman's to read.
 const REFERENCES: [(&str, &[&str]); 5] = [
@@ -15,27 +13,13 @@ const REFERENCES: [(&str, &[&str]); 5] = [
     ("Volume", &[".volume"]),
 ];
 
-/// The runner for a unit of this name made from this file. One whose `[X-Fleet]` section cannot be read has its type's.
-pub fn runner_of(name: &UnitName, file: &UnitFile) -> RunnerKind {
-    let asked = RequirementsTemplate::parse(file).ok().and_then(|template| template.runner());
-    chosen_runner(name, asked)
-}
-
-/// The runner for a unit of this name whose file asks for this one.
-pub(super) fn chosen_runner(name: &UnitName, asked: Option<RunnerKind>) -> RunnerKind {
-    let by_type = name.runner_kind();
-    match asked {
-        Some(asked) if by_type != RunnerKind::Systemd => asked,
-        _ => by_type,
-    }
-}
+/// What such a unit may not say: the line, or 0 where it is no single one's, and the problem.
+pub(super) type PodmanProblem = (usize, String);
 
 /// Checks a container unit that Podman's generator is to translate. What its sections say the generator reads, on the machine.
-pub(super) fn check_for_podman(name: &UnitName, file: &UnitFile) -> Result<(), InvalidUnit> {
-    let refuse =
-        |line, problem: String| InvalidUnit { name: name.clone(), line, option: None, problem };
+pub(super) fn check_for_podman(name: &UnitName, file: &UnitFile) -> Result<(), PodmanProblem> {
     if name.unit_type() != UnitType::Container {
-        return Err(refuse(
+        return Err((
             0,
             "Podman runs .container units only, as far as Muster takes them".to_owned(),
         ));
@@ -49,18 +33,18 @@ pub(super) fn check_for_podman(name: &UnitName, file: &UnitFile) -> Result<(), I
         has_source |= matches!(option.name.as_str(), "Image" | "Rootfs") && !value.is_empty();
         if option.name == "ServiceName" {
             let problem = "[Container] ServiceName: the service of a container unit has the unit's name, by which Muster finds it";
-            return Err(refuse(line, problem.to_owned()));
+            return Err((line, problem.to_owned()));
         }
         if let Some(named) = named_file(&option.name, value) {
             let problem = format!(
                 "[Container] {}={named}: Muster brings no other file of Quadlet's to a machine with Podman; say the name that Podman has it under",
                 option.name
             );
-            return Err(refuse(line, problem));
+            return Err((line, problem));
         }
     }
     if !has_source {
-        return Err(refuse(0, "[Container] has neither Image= nor Rootfs=".to_owned()));
+        return Err((0, "[Container] has neither Image= nor Rootfs=".to_owned()));
     }
     Ok(())
 }
@@ -79,36 +63,12 @@ fn named_file<'a>(option: &str, value: &'a str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn kind(name: &str, text: &str) -> RunnerKind {
-        runner_of(&name.parse().unwrap(), &text.parse().unwrap())
-    }
-
-    #[test]
-    fn a_container_may_choose_and_nothing_else() {
-        let container = "[Container]\nImage=a\n";
-        assert_eq!(kind("a.container", container), RunnerKind::Docker);
-        assert_eq!(
-            kind("a.container", &format!("{container}[X-Fleet]\nRunner=podman\n")),
-            RunnerKind::Podman
-        );
-        assert_eq!(
-            kind("a.container", &format!("{container}[X-Fleet]\nRunner=docker\n")),
-            RunnerKind::Docker
-        );
-        let last = format!("{container}[X-Fleet]\nRunner=podman\nRunner=docker\n");
-        assert_eq!(kind("a.container", &last), RunnerKind::Docker);
-        assert_eq!(
-            kind("a.service", "[Service]\nExecStart=a\n[X-Fleet]\nRunner=podman\n"),
-            RunnerKind::Systemd
-        );
-    }
-
     #[test]
     fn what_muster_cannot_keep_its_word_about_is_refused_by_name() {
         let check = |lines: &str| {
             let text = format!("[Container]\n{lines}\n[X-Fleet]\nRunner=podman\n");
             check_for_podman(&"a.container".parse().unwrap(), &text.parse().unwrap())
-                .map_err(|error| error.to_string())
+                .map_err(|(line, problem)| format!("line {line}: {problem}"))
         };
         assert_eq!(
             check("Image=a\nPodmanArgs=--x\nUserNS=keep-id\nVolume=data:/d\nNetwork=host"),

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use super::directives::Warning;
 use super::requirements_error::RequirementsError;
-use super::runner::chosen_runner;
 use super::section::{self, Entry, OptionKind};
 use super::service_type::is_oneshot;
 use super::specifier::{expand_specifiers, has_specifier};
@@ -170,7 +169,7 @@ impl RequirementsTemplate {
 
     /// The runner that its units ask for; the name has no say in that. None where the value means nothing, which is an error of
     /// every unit.
-    pub fn runner(&self) -> Option<RunnerKind> {
+    pub fn asked_runner(&self) -> Option<RunnerKind> {
         let mut given = self.entries.iter().filter(|entry| entry.kind == OptionKind::Runner);
         given.find_map(|entry| parse_runner(entry.words.first()?))
     }
@@ -443,6 +442,21 @@ fn job_entry(entries: &[Entry]) -> Option<&Entry> {
         .iter()
         .filter(given)
         .find(|entry| entry.words.iter().any(|w| parse_truth(w) == Some(true)))
+}
+
+/// The runner for a unit of this name made from this file: the unit's type says so, and of container units `Runner=` in `[X-Fleet]`.
+/// One whose section cannot be read has its type's.
+pub fn runner_of(name: &UnitName, file: &UnitFile) -> RunnerKind {
+    let asked = RequirementsTemplate::parse(file).ok().and_then(|it| it.asked_runner());
+    chosen_runner(name, asked)
+}
+
+fn chosen_runner(name: &UnitName, asked: Option<RunnerKind>) -> RunnerKind {
+    let by_type = name.runner_kind();
+    match asked {
+        Some(asked) if by_type != RunnerKind::Systemd => asked,
+        _ => by_type,
+    }
 }
 
 /// The runners that a container unit may ask for.

@@ -515,3 +515,27 @@ fn a_job_ends_by_itself_and_is_on_one_machine() {
     );
     assert!(refused(&format!("{oneshot}Job=once\n")).contains("neither true nor false"));
 }
+
+fn runner_kind_of(name: &str, text: &str) -> RunnerKind {
+    runner_of(&name.parse().unwrap(), &text.parse().unwrap())
+}
+
+#[test]
+fn a_container_may_choose_and_nothing_else() {
+    let container = "[Container]\nImage=a\n";
+    assert_eq!(runner_kind_of("a.container", container), RunnerKind::Docker);
+    assert_eq!(
+        runner_kind_of("a.container", &format!("{container}[X-Fleet]\nRunner=podman\n")),
+        RunnerKind::Podman
+    );
+    assert_eq!(
+        runner_kind_of("a.container", &format!("{container}[X-Fleet]\nRunner=docker\n")),
+        RunnerKind::Docker
+    );
+    let last = format!("{container}[X-Fleet]\nRunner=podman\nRunner=docker\n");
+    assert_eq!(runner_kind_of("a.container", &last), RunnerKind::Docker);
+    assert_eq!(
+        runner_kind_of("a.service", "[Service]\nExecStart=a\n[X-Fleet]\nRunner=podman\n"),
+        RunnerKind::Systemd
+    );
+}

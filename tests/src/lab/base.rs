@@ -59,7 +59,8 @@ pub(super) fn ensure_base(cache: &Path, release: Release, say: &dyn Fn(&str)) ->
     let packages = packages.join(",");
     let suite = release.suite();
     let recipe = format!("{RECIPE}\n{suite}\n{packages}\n{MASKED:?}{ON_DEMAND:?}");
-    let base = cache.join(format!("base-{}-{:016x}", release.number(), fingerprint(&recipe)));
+    let base =
+        cache.join(format!("base-{}-{:016x}", release.release_number(), fingerprint(&recipe)));
     if base.exists() {
         return Ok(base);
     }
@@ -87,7 +88,7 @@ pub(super) fn ensure_base(cache: &Path, release: Release, say: &dyn Fn(&str)) ->
 
 /// Removes bases of the release's other recipes that no host is mounted over; what cannot be removed only costs space.
 fn remove_others(cache: &Path, release: Release, base: &Path) {
-    let its = format!("base-{}-", release.number());
+    let its = format!("base-{}-", release.release_number());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let Ok(entries) = fs::read_dir(cache) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {

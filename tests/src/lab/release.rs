@@ -33,7 +33,7 @@ impl Release {
     }
 
     /// The number that it is known by.
-    pub fn number(self) -> &'static str {
+    pub fn release_number(self) -> &'static str {
         match self {
             Self::Bookworm => "12",
             Self::Trixie => "13",
@@ -81,6 +81,6 @@ impl FromStr for Release {
 
 impl std::fmt::Display for Release {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Debian {}", self.number())
+        write!(f, "Debian {}", self.release_number())
     }
 }

@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub struct Translation {
     /// Its text.
     pub service: String,
-    /// What the generator warned of.
+    /// The warnings of the generator.
     pub warnings: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub enum GeneratorError {
     /// It ended, and made nothing for a reason of its own.
     #[error("Podman's generator failed ({status}) and gave no reason")]
     Silent {
-        /// How it ended.
+        /// The way in which it ended.
         status: String,
     },
     /// It does not take the file.

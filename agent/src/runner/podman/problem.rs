@@ -14,7 +14,7 @@ const LINES: usize = 5;
 pub(super) struct GeneratorWords {
     /// Why it made nothing.
     pub(super) problems: Vec<String>,
-    /// What it made something of that may not be meant so.
+    /// Something that it made the best of, and that may not be meant so.
     pub(super) warnings: Vec<String>,
 }
 
