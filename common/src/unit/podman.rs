@@ -13,7 +13,7 @@ const REFERENCES: [(&str, &[&str]); 5] = [
     ("Volume", &[".volume"]),
 ];
 
-/// What such a unit may not say: the line, or 0 where it is no single one's, and the problem.
+/// Something that such a unit may not say: the line, or 0 where it is no single one's, and the problem.
 pub(super) type PodmanProblem = (usize, String);
 
 /// Checks a container unit that Podman's generator is to translate. What its sections say the generator reads, on the machine.

@@ -55,9 +55,9 @@ const MASKED: [&str; 15] = [
 pub(super) fn ensure_base(cache: &Path, release: Release, say: &dyn Fn(&str)) -> Result<PathBuf> {
     let mut packages = provision::required_packages(release.has_quadlet())?;
     packages.extend(CONVENIENCES.map(ToOwned::to_owned));
-    packages.extend(release.conveniences().iter().map(|&package| package.to_owned()));
+    packages.extend(release.extra_packages().iter().map(|&package| package.to_owned()));
     let packages = packages.join(",");
-    let suite = release.suite();
+    let suite = release.archive_suite();
     let recipe = format!("{RECIPE}\n{suite}\n{packages}\n{MASKED:?}{ON_DEMAND:?}");
     let base =
         cache.join(format!("base-{}-{:016x}", release.release_number(), fingerprint(&recipe)));
@@ -103,7 +103,7 @@ fn remove_others(cache: &Path, release: Release, base: &Path) {
 }
 
 fn build(root: &Path, release: Release, packages: &str) -> Result<()> {
-    let suite = release.suite();
+    let suite = release.archive_suite();
     let mirror = apt_mirror(suite)?;
     let include = format!("--include={packages}");
     let target = root.to_string_lossy();

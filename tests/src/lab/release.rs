@@ -41,7 +41,7 @@ impl Release {
     }
 
     /// The name that the archive has it under.
-    pub(super) fn suite(self) -> &'static str {
+    pub(super) fn archive_suite(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
@@ -49,7 +49,7 @@ impl Release {
     }
 
     /// Packages that people and tests want there, and that others have within another package.
-    pub(super) fn conveniences(self) -> &'static [&'static str] {
+    pub(super) fn extra_packages(self) -> &'static [&'static str] {
         match self {
             Self::Bookworm => &[],
             Self::Trixie => &["docker-cli"],
