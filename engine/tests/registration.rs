@@ -68,6 +68,7 @@ fn a_rule_of_registration_that_is_left_out_is_noticed() {
         "lost-lease-unnoticed",
         "outage-note-kept",
         "record-not-verified",
+        "refresh-holds-renewal-up",
         "renewal-cut-short",
         "silent-lease-relied-on",
         "sleep-unnoticed",

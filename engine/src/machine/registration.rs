@@ -254,7 +254,7 @@ impl Registrar {
                     // The store has to be heard first.
                     tenure.record_due = None;
                 } else if stale && now >= tenure.refresh_after {
-                    self.refresh_record(desired, effects);
+                    self.refresh_record(now, desired, effects);
                 } else {
                     tenure.record_due = if stale { Some(tenure.refresh_after) } else { grace_ends };
                 }
@@ -442,14 +442,22 @@ impl Registrar {
         tenure.ends_at = sent + ttl;
     }
 
-    /// Writes the record again: it has become untrue.
-    fn refresh_record(&mut self, facts: RecordFacts, effects: &mut Vec<RegistrarEffect>) {
+    /// Writes the record again: it has become untrue. It is given up for the renewal, which needs its time to find a member that answers.
+    fn refresh_record(
+        &mut self,
+        now: Duration,
+        facts: RecordFacts,
+        effects: &mut Vec<RegistrarEffect>,
+    ) {
         let RegistrationPhase::Registered(tenure) = &self.phase else { return };
+        let until_renewal = tenure.renew_at.saturating_sub(now);
+        let is_held_up = is_planted("refresh-holds-renewal-up");
+        let within = if is_held_up { ATTEMPT } else { until_renewal.clamp(RETRY, ATTEMPT) };
         let request = self.write_record(&facts, tenure.lease);
         if let RegistrationPhase::Registered(tenure) = &mut self.phase {
             tenure.asked = Some(TenureRequest::Refresh(facts));
         }
-        effects.push(RegistrarEffect::Ask { request, within: ATTEMPT });
+        effects.push(RegistrarEffect::Ask { request, within });
     }
 
     fn on_refresh_answer(&mut self, now: Duration, facts: RecordFacts, answer: &RegistrarAnswer) {

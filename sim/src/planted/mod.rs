@@ -159,6 +159,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("reboot-forgets-placements", 200, DEPARTURE, "that what could not be handed over is still there after a reboot"),
     either("record-not-verified", 200, REGISTRATION, "that a lease counts only while the own record hangs on it"),
     tested("record-replaced-unguarded", "sim/tests/store_rules::a_late_word_on_a_machine_changes_nothing", "that a record is replaced only as it was seen"),
+    either("refresh-holds-renewal-up", 1000, REGISTRATION, "that a record which is written again leaves the renewal its time"),
     either("refused-publication-accepted", 200, MACHINE, "that a machine whose report is refused looks at its lease"),
     planted("registration-heard-late", 3000, "that what was told under a registration of before is not carried out after it"),
     tested("removal-at-no-revision", "sim/tests/one_store::a_removal_whose_answer_was_lost_has_its_revision", "that whoever waits for a removal is told of its revision"),
