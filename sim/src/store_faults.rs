@@ -9,6 +9,7 @@ use muster_common::seed::Seed;
 use muster_store::{KeyChange, Op};
 
 use crate::etcd::{EtcdModel, EtcdRequest};
+use crate::invariants::reboots;
 use crate::machine::PREFIX;
 use crate::member_faults::MemberFault;
 use crate::world::World;
@@ -57,6 +58,8 @@ impl World {
         let changes = self.records_changed_to();
         self.trace.note_event(self.now, format_args!("the backup of revision {revision} is back"));
         self.facts.apply_changes(revision, &changes);
+        // The slots of a backup are as they are: nobody has taken or given back one.
+        let _ = reboots::check_slots(&mut self.facts, &changes);
         self.facts.note_restore(revision, made);
         // A revision that users were told of is one of another history.
         self.waits.clear();
