@@ -159,15 +159,17 @@ impl Ledger {
         self.save_entry(unit, entry)
     }
 
-    /// A unit that is down is about to be started: what was carried out before is over, and whatever runs from now on has come of this
-    /// start. Should nobody learn how it ended, one that runs is left alone.
-    pub fn record_down(&mut self, unit: &UnitName) -> io::Result<()> {
+    /// A unit that is down is about to be started at this generation: what was carried out before is over, and whatever runs from now on
+    /// has come of this start. Should nobody learn how it ended, one that runs is left alone, and started anew for another generation.
+    pub fn record_down(&mut self, unit: &UnitName, generation: u64) -> io::Result<()> {
         let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
-        if entry.owned.desired != DesiredState::Launched || is_planted("start-rests-on-run-before")
+        let begun = (generation, DesiredState::Inactive);
+        if (entry.owned.generation, entry.owned.desired) == begun
+            || is_planted("start-rests-on-run-before")
         {
             return Ok(());
         }
-        entry.owned.desired = DesiredState::Inactive;
+        (entry.owned.generation, entry.owned.desired) = begun;
         self.save_entry(unit, entry)
     }
 
@@ -378,25 +380,27 @@ mod tests {
         ledger.record_file(&unit, file).unwrap();
         ledger.record_settled(&unit, 1, DesiredState::Launched, None).unwrap();
         // It has ended, and is started at a later generation; how that ended nobody learns.
-        ledger.record_down(&unit).unwrap();
+        ledger.record_down(&unit, 2).unwrap();
         ledger.mark_begun(&unit);
         ledger.mark_unsure(&unit);
         let found = open(directory.path()).unwrap();
         for memory in [&ledger, &found] {
             let owned = memory.get(&unit).unwrap().for_decision();
-            let wanted =
-                Desired { file, desired: DesiredState::Launched, generation: 2, install: false };
-            let steps = |active: &str| {
+            let steps = |active: &str, desired: DesiredState, generation: u64| {
+                let wanted = Desired { file, desired, generation, install: false };
                 let seen =
                     Observed { active: active.into(), file: Some(file), ..Observed::default() };
                 let (seen, owned) =
                     ([(unit.clone(), seen)].into(), [(unit.clone(), owned.clone())].into());
-                let next = next_steps(&[(unit.clone(), wanted.clone())].into(), &seen, &owned);
+                let next = next_steps(&[(unit.clone(), wanted)].into(), &seen, &owned);
                 next.others.into_iter().flat_map(|chain| chain.steps).collect::<Vec<_>>()
             };
-            let settle = Step::Settle { generation: 2, desired: DesiredState::Launched };
-            assert_eq!(steps("active"), std::slice::from_ref(&settle));
-            assert_eq!(steps("inactive"), [Step::Start { generation: 2 }, settle]);
+            let settle = |generation| Step::Settle { generation, desired: DesiredState::Launched };
+            let launched = |active, generation| steps(active, DesiredState::Launched, generation);
+            assert_eq!(launched("active", 2), [settle(2)]);
+            assert_eq!(launched("inactive", 2), [Step::Start { generation: 2 }, settle(2)]);
+            // A restart that was asked for meanwhile is no start that was carried out already.
+            assert_eq!(launched("active", 3), [Step::Restart { generation: 3 }, settle(3)]);
         }
     }
 

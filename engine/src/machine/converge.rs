@@ -20,6 +20,9 @@
 //! | launched | this generation, and a stop that was cut off | else | Start, Settle |
 //! | launched | older generation, launched | runs | Restart, Settle |
 //! | launched | older generation | else | Start, Settle |
+//! | launched | a start begun at this generation | runs | Settle |
+//! | launched | a start begun at another generation | runs | Restart, Settle |
+//! | loaded | a start begun | up | Stop, `AwaitEmpty`, Settle |
 //! | loaded | launched | up | Stop, `AwaitEmpty`, Settle |
 //! | loaded | loaded | anything | none: who starts a loaded unit by hand, timer or socket may |
 //!
@@ -59,9 +62,10 @@ pub struct Desired {
 pub struct Owned {
     /// The file it wrote.
     pub file: FileHash,
-    /// The generation it last carried out or gave up on.
+    /// The generation it last carried out or gave up on, or began a start for.
     pub generation: u64,
-    /// The desired state it last carried out or gave up on, or is about to; `Inactive` when it wrote the file and nothing more.
+    /// The desired state it last carried out or gave up on, or is about to; `Inactive` when it wrote the file and nothing more, or began a
+    /// start from nothing at the generation.
     pub desired: DesiredState,
     /// It enabled the unit.
     pub enabled: bool,
@@ -71,6 +75,13 @@ pub struct Owned {
     /// A stop was begun and nobody knows how it ended: the daemon ended, or its line to the runner did. Whatever the unit does, it has
     /// not ended by itself. Or it runs from another file than the one it has now, and the restart that takes that up has not come about.
     pub stopping: bool,
+}
+
+impl Owned {
+    /// True if a start of it was begun, for its generation and from nothing, and nobody has learnt how it ended: what runs has come of it.
+    fn is_start_unheard(&self) -> bool {
+        self.desired == DesiredState::Inactive && self.generation > 0
+    }
 }
 
 /// One unit as decisions see it, in its runner's words.
@@ -299,7 +310,7 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     let settled = (owned.generation, owned.desired) == (generation, desired) && !cut_off;
     let mut steps = Vec::new();
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
-    let up = seen.is_up() && owned.desired == DesiredState::Launched;
+    let up = seen.is_up() && (owned.desired == DesiredState::Launched || owned.is_start_unheard());
     let stops = (up || owned.starting) && !is_planted("loaded-unit-left-up");
     if desired == DesiredState::Loaded && stops {
         steps.extend([Step::Stop, Step::AwaitEmpty]);
@@ -317,7 +328,8 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     }
     if desired == DesiredState::Launched {
         let again = (!settled || is_planted("settled-unit-restarted"))
-            && owned.desired == DesiredState::Launched;
+            && (owned.desired == DesiredState::Launched
+                || owned.is_start_unheard() && owned.generation != generation);
         let under_way = owned.starting && owned.desired == DesiredState::Launched;
         if (seen.is_running() || under_way)
             && (changed || again)

@@ -63,6 +63,12 @@ impl OwnedUnit {
         Self { owned: Owned { enabled, ..fresh.owned.clone() }, ..fresh }
     }
 
+    /// The generation and desired state that were carried out last, for others to hear. A start that was begun is none yet.
+    pub fn carried_out(&self) -> (u64, DesiredState) {
+        let Owned { generation, desired, .. } = self.owned;
+        (if desired == DesiredState::Inactive { 0 } else { generation }, desired)
+    }
+
     /// The facts that a decision rests on: a start that has begun counts as launched.
     pub fn for_decision(&self) -> Owned {
         let desired = if self.begun { DesiredState::Launched } else { self.owned.desired };

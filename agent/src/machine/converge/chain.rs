@@ -232,7 +232,7 @@ impl ChainExecutor {
                     remembered(self.lock_jobs().record_begin(unit, *generation))?;
                 }
                 if let Step::Start { .. } = step
-                    && let Err(error) = self.lock_ledger().record_down(unit)
+                    && let Err(error) = self.lock_ledger().record_down(unit, *generation)
                 {
                     tracing::error!(%unit, %error, "cannot remember that a unit was down");
                 }

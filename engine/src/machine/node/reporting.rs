@@ -36,7 +36,8 @@ impl Node {
             (None, Some(entry)) => {
                 let early = || memory.steadiness.failure_of(unit).map(str::to_owned);
                 let problem = entry.problem.clone().or_else(early);
-                (entry.owned.generation, entry.owned.desired, problem)
+                let (generation, desired) = entry.carried_out();
+                (generation, desired, problem)
             }
             (None, None) => return None,
         };
