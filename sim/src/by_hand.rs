@@ -108,6 +108,8 @@ impl World {
             let promise = self.facts.promises.entry(unit.clone()).or_default();
             promise.take_answer(self.now, self.now, UserAnswer::Doubt);
             self.lacks.forget_unit(unit.as_str());
+            // Whoever takes a job's placement away has it begun elsewhere.
+            self.facts.starts.retain(|(of, ..), _| of != unit);
         }
     }
 }

@@ -177,12 +177,12 @@ fn check_running(
         found.push(("wrong-file", format!("{name} has another file of {unit}")));
     }
     // What systemd or a person has started in the meantime runs as it was asked to, and is not started once more for it; be it from
-    // a text that the host had under that name for a time. Neither is what was started for a later wish, which a restored store has
+    // a text that a person has put there, or that the host had under that name for a time. Neither is what was started for a later wish, which a restored store has
     // taken back.
     let is_hosts_own = || {
         let history = facts.place_history(&name, unit);
         let is_ours = |running| history.iter().flat_map(|(_, it)| it).any(|it| it.file == running);
-        is.by_others && is.running.is_some_and(|running| !is_ours(running))
+        is.running.is_some_and(|running| !is_ours(running))
     };
     let runs = is.active == ActiveState::Active
         && (is.running == Some(place.file) || is_hosts_own())
