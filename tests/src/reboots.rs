@@ -244,6 +244,7 @@ impl<'a> Reboots<'a> {
         mut say: impl FnMut(&str),
     ) -> Result<SlotRecord> {
         let mut roll = SlotRecord::default();
+        let mut entries_before = None;
         wait_until(&format!("{count} slots taken and freed"), ROLL_TIMEOUT, || {
             let now = Instant::now();
             let holders = self.list_holders(group)?;
@@ -259,6 +260,16 @@ impl<'a> Reboots<'a> {
                 if !roll.held.iter().any(|held| held.holder == holder && held.freed.is_none()) {
                     say(&format!("slot taken by {holder}"));
                     roll.held.push(HeldSlot { holder, taken: now, freed: None });
+                }
+            }
+            // While the store has no quorum nobody can look, and a quick host may be back before anybody can again.
+            let history = self.read_history(group)?;
+            let before = *entries_before.get_or_insert(history.len());
+            for entry in history.iter().skip(before) {
+                let holder = self.name(&entry.id);
+                if !roll.held.iter().any(|held| held.holder == holder) {
+                    say(&format!("slot taken and freed by {holder} between two looks"));
+                    roll.held.push(HeldSlot { holder, taken: now, freed: Some(now) });
                 }
             }
             let freed = roll.held.iter().filter(|held| held.freed.is_some()).count();
