@@ -150,7 +150,7 @@ fn core_settings(config: &Config) -> CoreSettings {
         engine: config.roles.engine,
         agent: config.roles.agent,
         // One that is installed later is seen when the daemon starts next.
-        more_runners: PodmanGenerator::find(PathBuf::new())
+        more_runners: PodmanGenerator::find_program(PathBuf::new())
             .is_present()
             .then_some(RunnerKind::Podman)
             .into_iter()

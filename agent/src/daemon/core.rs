@@ -162,7 +162,7 @@ impl MachineRunners {
         let units = PodmanUnits::in_directory(quadlet);
         let (podman, podman_events) = Podman::new(
             (systemd, systemd_events),
-            Arc::new(PodmanGenerator::find(run_dir.join("quadlet-made"))),
+            Arc::new(PodmanGenerator::find_program(run_dir.join("quadlet-made"))),
             units.clone(),
             unit_dir.clone(),
         );

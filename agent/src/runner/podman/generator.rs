@@ -67,7 +67,7 @@ pub enum GeneratorError {
 #[async_trait]
 pub trait QuadletGenerator: Send + Sync + 'static {
     /// The service of a unit whose file lies alone in a directory.
-    async fn translate(
+    async fn translate_file(
         &self,
         directory: &Path,
         unit: &UnitName,
@@ -84,7 +84,7 @@ pub struct PodmanGenerator {
 
 impl PodmanGenerator {
     /// Looks for it. What it writes goes below `scratch`, and is read and taken away at once.
-    pub fn find(scratch: PathBuf) -> Self {
+    pub fn find_program(scratch: PathBuf) -> Self {
         let found = PROGRAMS.iter().map(PathBuf::from).find(|program| program.exists());
         Self { program: found, scratch }
     }
@@ -138,7 +138,7 @@ impl PodmanGenerator {
 
 #[async_trait]
 impl QuadletGenerator for PodmanGenerator {
-    async fn translate(
+    async fn translate_file(
         &self,
         directory: &Path,
         unit: &UnitName,
@@ -168,7 +168,7 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("a.container"), "[Container]\nImage=b\nBogus=1\n").unwrap();
         let generator = PodmanGenerator::with_program(program, place.path().join("out"));
-        let made = generator.translate(&directory, &"a.container".parse().unwrap()).await;
+        let made = generator.translate_file(&directory, &"a.container".parse().unwrap()).await;
         assert_eq!(fs::read_dir(place.path().join("out")).unwrap().count(), 0, "it is swept");
         made
     }
@@ -195,10 +195,10 @@ mod tests {
         let nowhere = tempfile::tempdir().unwrap();
         let absent = PodmanGenerator { program: None, scratch: nowhere.path().to_owned() };
         let unit = "a.container".parse().unwrap();
-        assert_eq!(absent.translate(nowhere.path(), &unit).await, Err(GeneratorError::Absent));
+        assert_eq!(absent.translate_file(nowhere.path(), &unit).await, Err(GeneratorError::Absent));
         let gone = PodmanGenerator::with_program("/nowhere".into(), nowhere.path().to_owned());
         assert!(matches!(
-            gone.translate(nowhere.path(), &unit).await,
+            gone.translate_file(nowhere.path(), &unit).await,
             Err(GeneratorError::Run { .. })
         ));
     }

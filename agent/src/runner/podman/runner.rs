@@ -96,7 +96,7 @@ impl Podman {
     /// Has the generator make the service of a unit, and puts that in its place.
     async fn make_service(&self, unit: &UnitName, service: &UnitName) -> Result<(), RunnerError> {
         let directory = self.units.unit_directory(unit);
-        let verdict = match self.generator.translate(&directory, unit).await {
+        let verdict = match self.generator.translate_file(&directory, unit).await {
             Ok(Translation { service: text, warnings }) => {
                 if self.read_service(service).as_deref() != Some(text.as_str()) {
                     self.systemd.write(service, FileHash::of_text(&text), &text).await?;
@@ -110,7 +110,7 @@ impl Podman {
     }
 
     /// Sees to it that the service of a unit is there before it is read. Returns why it cannot be.
-    async fn prepare(
+    async fn prepare_service(
         &self,
         unit: &UnitName,
         service: &UnitName,
@@ -121,7 +121,9 @@ impl Podman {
         if let Some(problem) = self.name_taken(unit, service) {
             return Ok(Some(problem));
         }
-        if !self.is_in_place(unit, service) {
+        // A daemon before this one may have left the service of an earlier file, where the generator did not take the last one.
+        let is_judged = lock(&self.words).contains_key(unit);
+        if !is_judged || !self.is_in_place(unit, service) {
             self.make_service(unit, service).await?;
         }
         Ok(match lock(&self.words).get(unit) {
@@ -289,7 +291,7 @@ impl Runner for Podman {
     async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
         let service = self.service_of(unit);
         if service != *unit
-            && let Some(problem) = self.prepare(unit, &service).await?
+            && let Some(problem) = self.prepare_service(unit, &service).await?
         {
             return Ok(StartOutcome::Failed { problem });
         }
@@ -299,7 +301,7 @@ impl Runner for Podman {
     async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         let service = self.service_of(unit);
         if service != *unit
-            && let Some(problem) = self.prepare(unit, &service).await?
+            && let Some(problem) = self.prepare_service(unit, &service).await?
         {
             return Ok(StartOutcome::Failed { problem });
         }
@@ -309,7 +311,7 @@ impl Runner for Podman {
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         let service = self.service_of(unit);
         if service != *unit
-            && let Some(problem) = self.prepare(unit, &service).await?
+            && let Some(problem) = self.prepare_service(unit, &service).await?
         {
             return Ok(StartOutcome::Failed { problem });
         }
