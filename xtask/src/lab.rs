@@ -86,7 +86,7 @@ pub(crate) struct DebianChoice {
 
 impl DebianChoice {
     /// The release that was asked for.
-    pub(crate) fn release(self) -> Option<Release> {
+    pub(crate) fn chosen_release(self) -> Option<Release> {
         self.debian
     }
 
@@ -118,7 +118,7 @@ pub(crate) fn run_lab(arguments: &LabArguments) -> Result<()> {
                 package: find_package(*bare, binaries.as_deref())?,
                 containers: *containers,
                 podman: *podman,
-                release: debian.release(),
+                release: debian.chosen_release(),
                 ..Options::default()
             };
             boot_lab(name, &options)

@@ -88,7 +88,8 @@ fn run_parts(arguments: &TestArguments) -> Result<Vec<String>> {
         let binaries = build::build_release()?;
         let packages = dist::for_tests(&binaries)?;
         // Minutes, once; a test that did it would look as if it hung.
-        let release = arguments.debian.release().map_or_else(Release::from_environment, Ok)?;
+        let release =
+            arguments.debian.chosen_release().map_or_else(Release::from_environment, Ok)?;
         Lab::prepare_base(release, |text| eprintln!("lab: {text}"))?;
         let mut command = nextest_command();
         command.args(["--package", "muster-tests"]);

@@ -115,7 +115,7 @@ pub(crate) fn run_bench(arguments: &BenchArguments) -> Result<()> {
             bench.beside_package = Some(aside);
         }
         let package = Some(dist::make_package(&binaries)?);
-        let release = arguments.debian.release();
+        let release = arguments.debian.chosen_release();
         let options = Options { package, release, ..Options::default() };
         bench.on_hosts(&options);
         bench.on_engines(&options);

@@ -61,7 +61,7 @@ pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
                 package,
                 configuration,
                 containers,
-                release: arguments.debian.release(),
+                release: arguments.debian.chosen_release(),
                 ..Options::default()
             };
             Lab::start(&options)
