@@ -378,6 +378,18 @@ impl Cluster {
         Ok(keys.map(ToOwned::to_owned).collect())
     }
 
+    /// Waits until the store has nothing of any unit.
+    pub fn wait_until_forgotten(&self, host: &Host) -> Result<()> {
+        self.wait_for_condition("the store to forget", || {
+            for below in ["unit/", "place/", "state/", "file/"] {
+                let keys = self.list_keys(host, below)?;
+                ensure!(keys.is_empty(), "{keys:?}");
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     /// The answer of a host's `/healthz`: its status and body.
     pub fn fetch_health(&self, host: &Host) -> Result<(u16, String)> {
         let line = "curl --silent --show-error --max-time 5 --write-out '\\n%{http_code}' \

@@ -87,13 +87,7 @@ fn containers_are_placed_run_moved_and_forgotten() -> Result<()> {
         let known = known(&cluster, host)?;
         ensure!(known.is_empty(), "the engine of {} knows {known:?}", host.name());
     }
-    cluster.wait_for_condition("the store to forget", || {
-        for below in ["unit/", "place/", "state/", "file/"] {
-            let keys = cluster.list_keys(survivor, below)?;
-            ensure!(keys.is_empty(), "{keys:?}");
-        }
-        Ok(())
-    })?;
+    cluster.wait_until_forgotten(survivor)?;
     cluster.assert_sound()?;
     cluster.tear_down()
 }

@@ -92,13 +92,7 @@ fn container_units_are_services_that_podman_makes() -> Result<()> {
     for host in [one, survivor] {
         ensure!(known(&cluster, host)?.is_empty(), "{:?}", known(&cluster, host)?);
     }
-    cluster.wait_for_condition("the store to forget", || {
-        for below in ["unit/", "place/", "state/", "file/"] {
-            let keys = cluster.list_keys(survivor, below)?;
-            ensure!(keys.is_empty(), "{keys:?}");
-        }
-        Ok(())
-    })?;
+    cluster.wait_until_forgotten(survivor)?;
     cluster.assert_sound()?;
     cluster.tear_down()
 }

@@ -139,13 +139,7 @@ fn units_are_placed_run_moved_and_forgotten() -> Result<()> {
         ensure!(!files.contains("web@"), "{} has {files}", host.name());
     }
     ensure!(cluster.unit_files(first)?.is_empty(), "list-unit-files still lists something");
-    cluster.wait_for_condition("the store to forget", || {
-        for below in ["unit/", "place/", "state/", "file/"] {
-            let keys = cluster.list_keys(first, below)?;
-            ensure!(keys.is_empty(), "{keys:?}");
-        }
-        Ok(())
-    })?;
+    cluster.wait_until_forgotten(first)?;
     cluster.assert_sound()?;
     cluster.tear_down()
 }
