@@ -15,7 +15,7 @@ mod waits;
 
 use std::collections::BTreeSet;
 
-use muster_common::reboot::{Phase, SlotOutcome};
+use muster_common::reboot::{HostStatus, Phase, RebootMethod, SlotOutcome, WaitReason};
 use muster_store::Registry;
 
 use crashes::Crashes;
@@ -36,6 +36,61 @@ async fn a_wish_leads_to_one_reboot_and_a_free_slot() {
     rebooted_once(&machine).await;
     let history = machine.history().await;
     assert_eq!(history[0].due[0].to_string(), "requested by anna");
+}
+
+#[tokio::test]
+async fn a_soft_reboot_is_asked_for_once_and_gives_the_slot_back() {
+    let machine = Machine::new("");
+    machine.wish_for("anna", 1, Some(RebootMethod::SoftReboot)).await;
+    let role = machine.start();
+    machine.goes_down().await;
+    assert_eq!(machine.host.with(|state| state.method), Some(RebootMethod::SoftReboot));
+    assert_eq!(machine.holders().await, ["m1"]);
+    role.kill().await;
+    // The kernel runs on, and systemd is late to say that this is another userspace: nothing is asked for meanwhile.
+    machine.host.with(|state| state.silent = true);
+    machine.boots_softly();
+    let role = machine.start();
+    tokio::task::yield_now().await;
+    assert_eq!(machine.reboots(), 1);
+    machine.host.with(|state| state.silent = false);
+    machine.comes_to_rest().await;
+    role.kill().await;
+    rebooted_once(&machine).await;
+    let history = machine.history().await;
+    assert_eq!(history[0].due[0].to_string(), "a soft-reboot requested by anna");
+}
+
+#[tokio::test]
+async fn a_soft_reboot_by_hand_gives_back_the_slot_that_was_held_for_a_whole_one() {
+    let machine = Machine::new("");
+    machine.wish("anna", 1).await;
+    let role = machine.start();
+    machine.goes_down().await;
+    role.kill().await;
+    machine.boots_softly();
+    let _role = machine.start();
+    let retried = |status: &HostStatus| status.phase == Phase::Waiting;
+    machine.wait_until("leaves it be for a while", retried).await;
+    assert_eq!(machine.holders().await, Vec::<String>::new());
+    assert!(machine.wished().await.is_some(), "nobody has had the whole reboot that was asked for");
+}
+
+#[tokio::test]
+async fn a_machine_that_cannot_reboot_softly_keeps_the_wish_and_can_be_asked_otherwise() {
+    let machine = Machine::new("");
+    machine.host.with(|state| state.cannot = Some("systemd 252 has none".to_owned()));
+    machine.wish_for("anna", 1, Some(RebootMethod::SoftReboot)).await;
+    let _role = machine.start();
+    let says = |status: &HostStatus| {
+        let cannot = |wait: &WaitReason| wait.as_str() == "cannot-reboot";
+        status.phase == Phase::Waiting && status.waits.iter().any(cannot)
+    };
+    machine.wait_until("says that it cannot", says).await;
+    assert_eq!(machine.holders().await, Vec::<String>::new());
+    machine.wish_for("anna", 2, Some(RebootMethod::Reboot)).await;
+    machine.goes_down().await;
+    assert_eq!(machine.host.with(|state| state.method), Some(RebootMethod::Reboot));
 }
 
 /// The slot was taken, used for one reboot and freed; nothing is left of the wish.

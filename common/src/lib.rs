@@ -1,11 +1,12 @@
 //! Muster's words: pure types and parsing, shared by every other crate.
 //!
 //! Owns what things are called and how they are written down: unit names, unit files, container units, placement
-//! requirements, machines, clusters, leases, states, reboots, free texts, seeds, the snapshot a decision is taken on, and the HTTP
+//! requirements, machines, their boots, clusters, leases, states, reboots, free texts, seeds, the snapshot a decision is taken on, and the HTTP
 //! contract. It performs no I/O, reads no clock and is not asynchronous; anything that does belongs to another crate.
 
 pub mod api;
 pub mod backup;
+pub mod boot;
 pub mod cluster_id;
 pub mod container;
 pub mod cordon;

@@ -1,6 +1,7 @@
 //! The power of a machine on which units only pretend to run: it goes down when a test says so.
 
 use async_trait::async_trait;
+use muster_common::reboot::RebootMethod;
 use muster_engine::reboot::phase::Inhibitor;
 use musterd::host::power::{self, HostError};
 
@@ -41,7 +42,7 @@ impl power::HostPower for ScriptedHost {
         Ok(())
     }
 
-    async fn reboot(&self) -> Result<(), HostError> {
+    async fn reboot(&self, _method: RebootMethod) -> Result<(), HostError> {
         Ok(())
     }
 }

@@ -7,7 +7,9 @@ mod killed_anywhere;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use muster_common::reboot::{DueReason, Group, Journal, Phase, Strategy, StuckUnit, WaitReason};
+use muster_common::reboot::{
+    DueReason, Group, Journal, Phase, RebootMethod, Strategy, StuckUnit, WaitReason,
+};
 use muster_engine::reboot::phase::{
     CommandState, DrainState, HookStates, Hooks, Inhibitor, Observation, RebootAction, RebootCall,
     RebootPolicy, RebootStep, SlotState, WhenStuck, step,
@@ -18,6 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn policy() -> RebootPolicy {
     RebootPolicy {
         strategy: Strategy::Lock,
+        method: RebootMethod::Reboot,
         group: Group::default(),
         windows: Vec::new(),
         zone: TimeZone::UTC,
@@ -39,6 +42,8 @@ fn calm() -> Observation {
         wall: 1_767_873_600,
         up: 1_000_000,
         boot: "first".to_owned(),
+        userspace: Some("u1".to_owned()),
+        method: Ok(()),
         due: Vec::new(),
         inhibitors: Ok(Vec::new()),
         sessions: 0,
@@ -107,6 +112,13 @@ impl Host {
             Observation { boot: boot.to_owned(), up: 20_000, registered: Some(false), ..calm() };
         (self.seen.wall, self.seen.slots, self.seen.cordoned) = kept;
         self.seen.wall += 60;
+    }
+
+    /// Its userspace goes and is there again: the kernel runs on.
+    fn boots_softly(&mut self, userspace: &str) {
+        let (boot, up) = (self.seen.boot.clone(), self.seen.up + 10_000);
+        self.boots(&boot);
+        (self.seen.up, self.seen.userspace) = (up, Some(userspace.to_owned()));
     }
 
     fn holds(&mut self) {
@@ -385,7 +397,7 @@ fn a_host_that_does_not_go_down_gives_its_slot_back() {
 
 #[test]
 fn a_wish_is_fulfilled_once() {
-    let wish = DueReason::Requested { by: "jane".to_owned(), at: 7, because: None };
+    let wish = DueReason::Requested { by: "jane".to_owned(), at: 7, because: None, method: None };
     let mut host = Host::due(RebootPolicy { settle: Duration::ZERO, ..policy() });
     host.seen.due = vec![wish.clone()];
     let mut host = host.at(Phase::Rebooting);
@@ -396,6 +408,92 @@ fn a_wish_is_fulfilled_once() {
     assert_eq!(host.says(), "settling | Fulfil | ", "it would be due again");
     host.seen.due.clear();
     assert_eq!(host.says(), "releasing | Release(Rebooted) | ");
+}
+
+#[test]
+fn a_soft_reboot_is_a_boot_whoever_asked_for_it() {
+    for phase in [Phase::Locking, Phase::Draining, Phase::BeforeReboot, Phase::Rebooting] {
+        // Without a hook nothing stays in before-reboot.
+        let hooks = Hooks { before_reboot: phase == Phase::BeforeReboot, ..Hooks::default() };
+        let quick = RebootPolicy { settle: Duration::ZERO, hooks, ..policy() };
+        let mut host = Host::due(quick).at(phase);
+        host.holds();
+        host.boots_softly("u2");
+        assert!(host.says().starts_with("settling |"), "{phase}");
+        assert!(host.journal.soft);
+        host.seen.registered = Some(true);
+        host.seen.cordoned = false;
+        assert_eq!(host.says(), "releasing | Release(Rebooted) | ", "{phase}");
+    }
+    let mut idle = Host::new(policy());
+    idle.step();
+    idle.boots_softly("u2");
+    assert_eq!(idle.says(), "idle |  | ");
+    assert_eq!(idle.journal.userspace.as_deref(), Some("u2"));
+}
+
+#[test]
+fn what_nobody_can_tell_of_userspace_is_no_boot_and_not_forgotten() {
+    let mut host = Host::due(policy()).at(Phase::Draining);
+    host.seen.userspace = None;
+    assert!(host.says().starts_with("draining |"));
+    host.seen.userspace = Some("u2".to_owned());
+    host.seen.registered = Some(false);
+    assert!(host.says().starts_with("settling |"), "it was another one all the time");
+}
+
+#[test]
+fn a_soft_reboot_fulfils_no_wish_for_a_whole_one() {
+    let wish =
+        |method| DueReason::Requested { by: "jane".to_owned(), at: 7, because: None, method };
+    for (method, fulfilled) in [(None, false), (Some(RebootMethod::SoftReboot), true)] {
+        let mut host = Host::due(RebootPolicy { settle: Duration::ZERO, ..policy() });
+        host.seen.due = vec![wish(method)];
+        let mut host = host.at(Phase::Draining);
+        host.boots_softly("u2");
+        host.seen.registered = Some(true);
+        host.seen.cordoned = false;
+        host.seen.due = vec![wish(method)];
+        let said = host.says();
+        assert_eq!(said.contains("Fulfil"), fulfilled, "{said}");
+        if !fulfilled {
+            host.seen.slots = SlotState::Free;
+            assert_eq!(
+                host.says(),
+                "waiting |  | given up for now: rebooted only just now, and it is still due"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_host_that_cannot_reboot_in_that_way_waits_and_says_why() {
+    let mut host = Host::due(RebootPolicy { method: RebootMethod::SoftReboot, ..policy() });
+    host.seen.due = vec![DueReason::Command { output: String::new() }];
+    host.seen.method = Err("systemd 252 has none".to_owned());
+    assert_eq!(host.says(), "waiting |  | soft-reboot is not possible: systemd 252 has none");
+    host.seen.method = Ok(());
+    assert_eq!(host.says(), "locking | Acquire | ");
+}
+
+#[test]
+fn a_hook_may_load_the_kernel_that_is_started() {
+    let none = Err("no kernel is loaded".to_owned());
+    let kexec = RebootPolicy { method: RebootMethod::Kexec, ..policy() };
+    let mut without = Host::due(kexec.clone());
+    without.seen.method.clone_from(&none);
+    assert_eq!(without.says(), "waiting |  | kexec is not possible: no kernel is loaded");
+
+    let hooks = Hooks { before_reboot: true, ..Hooks::default() };
+    let mut host = Host::due(RebootPolicy { hooks, ..kexec });
+    host.seen.method = none;
+    let mut host = host.at(Phase::BeforeReboot);
+    assert!(host.says().starts_with("before-reboot | Hook(BeforeReboot) |"));
+    host.seen.hooks.before_reboot = CommandState::Well;
+    let waits = "before-reboot |  | kexec is not possible: no kernel is loaded";
+    assert_eq!(host.says(), waits, "it has loaded none");
+    host.seen.method = Ok(());
+    assert!(host.says().starts_with("rebooting | Reboot |"));
 }
 
 #[test]

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use muster_common::boot::BootMark;
 use muster_common::cordon::{Cordon, CordonHolder, Hold};
 use muster_common::reboot::{
-    DueReason, Group, HistoryEntry, Holder, HolderKind, Journal, Phase, Semaphore, SlotOutcome,
-    Strategy, WaitReason,
+    DueReason, Group, HistoryEntry, Holder, HolderKind, Journal, Phase, RebootMethod, Semaphore,
+    SlotOutcome, Strategy, WaitReason,
 };
 use muster_engine::reboot::commands::CommandKind;
 use muster_engine::reboot::phase::{
@@ -24,6 +25,7 @@ const LOOK: Duration = Duration::from_secs(5);
 fn policy() -> RebootPolicy {
     RebootPolicy {
         strategy: Strategy::Lock,
+        method: RebootMethod::Reboot,
         group: Group::default(),
         windows: Vec::new(),
         zone: TimeZone::UTC,
@@ -40,7 +42,7 @@ fn policy() -> RebootPolicy {
 }
 
 fn wish() -> DueReason {
-    DueReason::Requested { by: "anna".to_owned(), at: 1, because: None }
+    DueReason::Requested { by: "anna".to_owned(), at: 1, because: None, method: None }
 }
 
 fn mark() -> DueReason {
@@ -52,8 +54,12 @@ fn journal(phase: Phase) -> Journal {
     Journal { phase, boot: "b1".to_owned(), due: vec![wish(), mark()], ..Journal::default() }
 }
 
+fn boot(machine: &str) -> BootMark {
+    BootMark { machine: machine.to_owned(), userspace: Some("u1".to_owned()) }
+}
+
 fn role_with(policy: RebootPolicy, journal: Journal, group: Option<Group>) -> RebootRole {
-    RebootRole::from_journal(policy, true, &"m1".parse().unwrap(), "b1".to_owned(), journal, group)
+    RebootRole::from_journal(policy, true, &"m1".parse().unwrap(), boot("b1"), journal, group)
 }
 
 fn role(phase: Phase) -> RebootRole {
@@ -61,7 +67,8 @@ fn role(phase: Phase) -> RebootRole {
 }
 
 fn asked(role: &RebootRole, due: bool) -> Vec<RoleQuestion> {
-    role.open_questions(due).into_iter().collect()
+    let due = if due { vec![mark()] } else { Vec::new() };
+    role.open_questions(&due).into_iter().collect()
 }
 
 fn clocks() -> HostClocks {
@@ -107,14 +114,8 @@ fn each_phase_asks_for_what_its_decisions_rest_on() {
 fn a_daemon_without_units_asks_for_none_and_proves_nothing() {
     let machine = "m1".parse().unwrap();
     for phase in [Phase::Draining, Phase::Settling] {
-        let lone = RebootRole::from_journal(
-            policy(),
-            false,
-            &machine,
-            "b1".to_owned(),
-            journal(phase),
-            None,
-        );
+        let lone =
+            RebootRole::from_journal(policy(), false, &machine, boot("b1"), journal(phase), None);
         for question in [RoleQuestion::Drain, RoleQuestion::Cordon, RoleQuestion::Health] {
             assert!(!asked(&lone, true).contains(&question), "{phase}: {question:?}");
         }
@@ -231,7 +232,7 @@ fn users_are_warned_once_and_told_once_that_nothing_comes_of_it() {
 fn the_host_is_asked_to_reboot_once_in_its_phase() {
     let mut role = role(Phase::Rebooting);
     let reboot = [RebootAction::Reboot];
-    assert_eq!(role.new_effects(&reboot, 0), [RoleEffect::Reboot]);
+    assert_eq!(role.new_effects(&reboot, 0), [RoleEffect::Reboot(RebootMethod::Reboot)]);
     role.on_reboot_answered(Err("not today".to_owned()));
     assert_eq!(role.new_effects(&reboot, 0), [], "its answer is known");
     let seen = role.to_observation(clocks(), vec![wish()], Answers::default());
@@ -253,7 +254,7 @@ fn actions_become_effects_with_what_the_journal_knows() {
     let effects = [
         RoleEffect::RunCommand(CommandKind::Check),
         RoleEffect::RunCommand(CommandKind::Hook(Hook::AfterBoot)),
-        RoleEffect::FulfilWishes(vec![wish(), mark()]),
+        RoleEffect::FulfilWishes(vec![wish()]),
         RoleEffect::ReleaseSlot {
             outcome: SlotOutcome::Rebooted,
             due: vec![wish(), mark()],

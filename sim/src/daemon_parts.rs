@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use jiff::tz::TimeZone;
 use muster_common::machine::MachineId;
-use muster_common::reboot::{Group, HostStatus, Strategy};
+use muster_common::reboot::{Group, HostStatus, RebootMethod, Strategy};
 use muster_doubles::LossyDisk;
 use muster_engine::reboot::phase::WhenStuck;
 use muster_store::Registry;
@@ -112,6 +112,7 @@ impl PartsOf<'_> {
 fn reboot_config() -> RebootConfig {
     RebootConfig {
         strategy: Strategy::default(),
+        method: RebootMethod::default(),
         group: Group::default(),
         groups: Vec::new(),
         windows: Vec::new(),

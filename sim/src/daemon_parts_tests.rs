@@ -12,7 +12,7 @@ use super::*;
 async fn is_rebooted(name: NameStanding) -> bool {
     let (registry, _disk) = timed_store();
     let machine: MachineId = "m1".parse().unwrap();
-    let request = Request { by: "anna".to_owned(), at: 1, because: None };
+    let request = Request { by: "anna".to_owned(), at: 1, because: None, method: None };
     registry.request_reboot(&machine, &request).await.unwrap();
     let power = PowerLine::new("boot-1".to_owned(), "userspace-1".to_owned());
     let (_, setup) = PartsOf {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use muster_common::reboot::RebootMethod;
 use muster_engine::reboot::phase::Inhibitor;
 use musterd::host::power::{HostError, HostPower};
 use tokio::sync::{Notify, watch};
@@ -113,7 +114,7 @@ impl HostPower for PowerLine {
         Ok(())
     }
 
-    async fn reboot(&self) -> Result<(), HostError> {
+    async fn reboot(&self, _method: RebootMethod) -> Result<(), HostError> {
         self.wants_reboot.store(true, Ordering::Relaxed);
         Ok(())
     }

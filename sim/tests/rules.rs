@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use exam::holds_unless;
 use muster_common::api::v1::{ChangeRequest, UnitChange};
+use muster_common::boot::BootMark;
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{Handover, Placement, Snapshot, Unit};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
@@ -20,7 +21,6 @@ use muster_engine::cluster::Cluster;
 use muster_engine::contact::StoreContact;
 use muster_engine::leader::freeze::{Freeze, LeaseProbe};
 use muster_engine::machine::arrival::{Arrival, PlacementReport};
-use muster_engine::machine::boot::BootMark;
 use muster_engine::machine::memory::LastKnown;
 use muster_engine::reboot::gate::check_gate;
 use muster_engine::request::batch::{BatchStep, ChangeBatch};

@@ -116,6 +116,7 @@ fn etcd_given(etcd: Option<&EtcdConfig>) -> Vec<OptionValue> {
 fn reboot_given(reboot: &RebootConfig) -> Vec<OptionValue> {
     let RebootConfig {
         strategy,
+        method,
         group,
         groups,
         windows,
@@ -139,6 +140,7 @@ fn reboot_given(reboot: &RebootConfig) -> Vec<OptionValue> {
     } = reboot;
     vec![
         shown_value("reboot.strategy", strategy),
+        shown_value("reboot.method", method),
         shown_value("reboot.group", group),
         shown_value("reboot.groups", groups),
         shown_value("reboot.windows", &windows.iter().map(ToString::to_string).collect::<Vec<_>>()),

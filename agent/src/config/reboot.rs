@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::tz::TimeZone;
-use muster_common::reboot::{Group, InvalidStrategy, Strategy};
+use muster_common::reboot::{Group, InvalidMethod, InvalidStrategy, RebootMethod, Strategy};
 use muster_engine::reboot::phase::{Hooks, RebootPolicy, WhenStuck};
 use muster_engine::reboot::window::Window;
 use serde::Deserialize;
@@ -63,6 +63,8 @@ pub struct TimeSpan(pub Duration);
 pub struct RebootConfig {
     /// The strategy: with a slot, without one, or not at all.
     pub strategy: Strategy,
+    /// The way to reboot, where nobody asks for another.
+    pub method: RebootMethod,
     /// Whose slots.
     pub group: Group,
     /// Further groups that exist without a record, for FleetLock's clients.
@@ -112,6 +114,8 @@ pub(super) struct RebootTable {
     #[serde(deserialize_with = "parse_text")]
     strategy: Option<Strategy>,
     #[serde(deserialize_with = "parse_text")]
+    method: Option<RebootMethod>,
+    #[serde(deserialize_with = "parse_text")]
     group: Option<Group>,
     #[serde(deserialize_with = "parse_list")]
     groups: Option<Vec<Group>>,
@@ -154,6 +158,10 @@ pub struct RebootFlags {
     /// lock: take a slot of the group first; now: ask nobody; off: never reboot by itself [default: lock]
     #[arg(long, env = "MUSTER_REBOOT_STRATEGY", value_name = "STRATEGY", value_parser = parse_strategy)]
     reboot_strategy: Option<Strategy>,
+
+    /// How it reboots where nobody asks for another way: reboot, soft-reboot (userspace alone) or kexec [default: reboot]
+    #[arg(long, env = "MUSTER_REBOOT_METHOD", value_name = "METHOD", value_parser = parse_method)]
+    reboot_method: Option<RebootMethod>,
 
     /// Group whose slots this machine takes [default: default]
     #[arg(long, env = "MUSTER_REBOOT_GROUP", value_name = "GROUP")]
@@ -290,6 +298,7 @@ impl RebootConfig {
         }
         Ok(Self {
             strategy: flags.reboot_strategy.or(table.strategy).unwrap_or_default(),
+            method: flags.reboot_method.or(table.method).unwrap_or_default(),
             group: flags.reboot_group.or(table.group).unwrap_or_default(),
             groups: flags.reboot_groups.or(table.groups).unwrap_or_default(),
             windows: flags.reboot_windows.or(table.windows).unwrap_or_default(),
@@ -329,6 +338,7 @@ impl RebootConfig {
     pub fn to_policy(&self) -> RebootPolicy {
         RebootPolicy {
             strategy: self.strategy,
+            method: self.method,
             group: self.group.clone(),
             windows: self.windows.clone(),
             zone: self.zone.clone(),
@@ -368,6 +378,10 @@ fn default_sources(cluster: bool, command: bool) -> BTreeSet<DueSource> {
 }
 
 fn parse_strategy(text: &str) -> Result<Strategy, InvalidStrategy> {
+    text.parse()
+}
+
+fn parse_method(text: &str) -> Result<RebootMethod, InvalidMethod> {
     text.parse()
 }
 

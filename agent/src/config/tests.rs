@@ -350,6 +350,7 @@ fn reboots_are_configured_in_a_table_of_their_own() {
     let config = with_file("", &[]).unwrap().reboot;
     assert_eq!(config.strategy.as_str(), "lock");
     assert_eq!(config.group.as_str(), "default");
+    assert_eq!(config.method.as_str(), "reboot");
     assert_eq!(config.sources, [DueSource::Request].into(), "a lone machine");
     let text = "[etcd]\nendpoints = [\"http://127.0.0.1:2379\"]\n[reboot]\ngroup = \"front\"\nwindows = [\"Thu 23:00 1h30m\"]\n\
                 check = [\"/bin/check\", \"a b\"]\ntime_zone = \"UTC\"\nsettle = \"2m\"\nat_deadline = \"give-up\"\n";
@@ -378,6 +379,10 @@ fn a_bad_value_for_reboots_is_named() {
         (
             "[reboot]\nstrategy = \"etcd-lock\"\n",
             "muster.toml: line 2: strategy: \"etcd-lock\" is not a reboot strategy: lock, now or off",
+        ),
+        (
+            "[reboot]\nmethod = \"soft\"\n",
+            "muster.toml: line 2: method: \"soft\" is not a way to reboot: reboot, soft-reboot or kexec",
         ),
         (
             "[reboot]\nwindows = [\"Thu 25:00 1h\"]\n",

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::boot::BootMark;
 use muster_common::machine::{ContainerEngine, Machine, MachineId, RunnerKind};
-use muster_engine::machine::boot::BootMark;
 use muster_engine::machine::registration::UnitsReported;
 use muster_store::Registry;
 use tokio::sync::watch;

@@ -4,6 +4,7 @@
 //! stands behind it decides nothing.
 
 use async_trait::async_trait;
+use muster_common::reboot::RebootMethod;
 use muster_engine::reboot::phase::Inhibitor;
 
 /// The host under the daemon, as far as its power goes.
@@ -42,8 +43,14 @@ pub trait HostPower: Send + Sync {
     /// Says something to everybody who is logged in.
     async fn tell_users(&self, text: &str) -> Result<(), HostError>;
 
-    /// Asks it to reboot; it goes down some time after.
-    async fn reboot(&self) -> Result<(), HostError>;
+    /// Tells whether it can reboot in that way; an error says why not, and what to do about it.
+    async fn check_reboot(&self, method: RebootMethod) -> Result<(), HostError> {
+        let _ = method;
+        Ok(())
+    }
+
+    /// Asks it to reboot in that way; it goes down some time after.
+    async fn reboot(&self, method: RebootMethod) -> Result<(), HostError>;
 }
 
 /// Why the machine does not do as asked.
@@ -66,6 +73,9 @@ pub enum HostError {
         /// Its words.
         problem: String,
     },
+    /// The machine cannot do it in the way that is wanted.
+    #[error("{0}")]
+    Impossible(String),
     /// `wall` cannot be run.
     #[error("cannot tell logged-in users")]
     Tell {

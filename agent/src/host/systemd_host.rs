@@ -7,7 +7,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use muster_common::reboot::RebootMethod;
 use muster_engine::reboot::phase::Inhibitor;
+use muster_engine::reboot::ways::{check_kexec, check_soft_reboot};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +41,12 @@ const SHUTDOWN_WORD_LIMIT: Duration = Duration::from_secs(2);
 /// logind's word that a shutdown begins, or was called off.
 const PREPARES: &str = "type='signal',sender='org.freedesktop.login1',path='/org/freedesktop/login1',\
                         interface='org.freedesktop.login1.Manager',member='PrepareForShutdown'";
+/// logind's flags for `RebootWithFlags` (org.freedesktop.login1(5)).
+const VIA_KEXEC: u64 = 1 << 1;
+const SOFT_REBOOT: u64 = 1 << 2;
+/// `1` while a kernel is loaded for kexec, which logind passes over in silence where none is.
+const KEXEC_LOADED: &str = "/sys/kernel/kexec_loaded";
+
 /// Pause before logind is listened to again after the line to the bus has broken.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 /// logind answers at once; one that has to be started first takes a few seconds.
@@ -168,6 +176,15 @@ impl SystemdHost {
         let state: OwnedVariant =
             self.call_service(SYSTEMD, during, place, &property).await.ok()?;
         String::try_from(state).ok()
+    }
+
+    /// The version of its first process in its own words, such as `257.9-1~deb13u1`; `None`: it says nothing.
+    async fn systemd_version(&self) -> Option<String> {
+        let place = (SYSTEMD_PATH, PROPERTIES, "Get");
+        let property = (SYSTEMD_MANAGER, "Version");
+        let version: OwnedVariant =
+            self.call_service(SYSTEMD, "tell its version", place, &property).await.ok()?;
+        String::try_from(version).ok()
     }
 
     /// Tells whether a session is a person's and still there: greeters, and the managers of users' services, are nobody.
@@ -308,12 +325,31 @@ impl HostPower for SystemdHost {
         Ok(())
     }
 
-    async fn reboot(&self) -> Result<(), HostError> {
+    async fn check_reboot(&self, method: RebootMethod) -> Result<(), HostError> {
+        let answer = match method {
+            RebootMethod::Reboot => Ok(()),
+            RebootMethod::SoftReboot => check_soft_reboot(self.systemd_version().await.as_deref()),
+            RebootMethod::Kexec => {
+                check_kexec(std::fs::read_to_string(KEXEC_LOADED).ok().as_deref())
+            }
+            _ => Err("this version of musterd does not know that way".to_owned()),
+        };
+        answer.map_err(HostError::Impossible)
+    }
+
+    async fn reboot(&self, method: RebootMethod) -> Result<(), HostError> {
+        self.check_reboot(method).await?;
         let during = "reboot";
         // Shown to those who are logged in as it goes down; a logind that does not take it still reboots.
         let words = ("musterd reboots this machine", true);
         let _ = self.call_logind::<_, ()>(during, (PATH, MANAGER, "SetWallMessage"), &words).await;
-        self.call_logind(during, (PATH, MANAGER, "Reboot"), &false).await
+        let flags = match method {
+            RebootMethod::SoftReboot => SOFT_REBOOT,
+            RebootMethod::Kexec => VIA_KEXEC,
+            // Without flags: a machine that was asked for as a whole does not go softly because a root lies ready in /run/nextroot.
+            _ => return self.call_logind(during, (PATH, MANAGER, "Reboot"), &false).await,
+        };
+        self.call_logind(during, (PATH, MANAGER, "RebootWithFlags"), &flags).await
     }
 }
 

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::api::inspect::OwnedReport;
+use muster_common::boot::BootMark;
 use muster_common::probe::{is_planted, reached};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
-use muster_engine::machine::boot::BootMark;
 use muster_engine::machine::converge::Owned;
 use muster_engine::machine::memory::OwnedUnit;
 use muster_runtime::Instant;

@@ -18,13 +18,17 @@ impl RoleLoop {
     /// Everything that is known now.
     pub(super) async fn gather_observation(&mut self) -> Observation {
         let due = self.due.current_reasons();
-        let questions = self.role.open_questions(!due.is_empty());
+        let questions = self.role.open_questions(&due);
         let mut answers = Answers::default();
         // In the order of the questions: what is read last is the newest.
         for question in questions {
             match question {
                 RoleQuestion::Slots => self.read_slots().await,
                 RoleQuestion::Host => answers.host = Some(self.ask_host().await),
+                RoleQuestion::Method(method) => {
+                    let answer = self.setup.host.check_reboot(method).await;
+                    answers.method = Some(answer.map_err(|error| error_chain(&error)));
+                }
                 RoleQuestion::FailedUnits => answers.failed = self.read_failed_units().await,
                 RoleQuestion::Drain => answers.drain = Some(self.read_drain().await),
                 RoleQuestion::Health => answers.gate = self.read_gate().await,

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_common::boot::BootMark;
 use muster_common::cordon::CordonHolder;
 use muster_common::machine::MachineId;
 use muster_common::probe::is_planted;
-use muster_common::reboot::{DueReason, HolderKind, HostStatus, WaitReason};
+use muster_common::reboot::{DueReason, HolderKind, HostStatus, Journal, RebootMethod, WaitReason};
 use muster_engine::reboot::due::reason_of_request;
 use muster_engine::reboot::phase::RebootStep;
 use muster_engine::reboot::role::{EffectEnd, Leftover, RebootRole, RoleEffect};
@@ -41,6 +42,9 @@ const PUBLISH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Pause before a watch that has ended is looked past.
 const WATCH_RETRY: Duration = Duration::from_secs(1);
+
+/// Pause before systemd is asked again which boot this is.
+const BOOT_RETRY: Duration = Duration::from_secs(1);
 
 /// The pause between two looks at the machine while a reboot is due, unless said otherwise.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -78,7 +82,8 @@ pub struct RoleSetup {
 
 /// Runs the role until `shutdown`, and stops in the middle of whatever it does: the next one goes on.
 pub async fn run(setup: RoleSetup, shutdown: CancellationToken) {
-    let _ = shutdown.run_until_cancelled(RoleLoop::new(setup).run()).await;
+    let role = async { RoleLoop::start_from_disk(setup).await.run().await };
+    let _ = shutdown.run_until_cancelled(role).await;
 }
 
 /// The loop, and whatever it feeds the engine's role from.
@@ -98,13 +103,13 @@ pub(super) struct RoleLoop {
 }
 
 impl RoleLoop {
-    fn new(setup: RoleSetup) -> Self {
+    async fn start_from_disk(setup: RoleSetup) -> Self {
         let policy = setup.config.to_policy();
         let mut journal_file = JournalFile::new(Arc::clone(&setup.disk), &setup.state_dir);
         let (journal, group) = journal_file.load();
         journal_file.set_group(group.as_ref().unwrap_or(&policy.group));
         let scope = RebootScope::Group(policy.group.clone());
-        let boot = setup.host.boot_id();
+        let boot = read_boot(&*setup.host, &journal).await;
         let role =
             RebootRole::from_journal(policy, setup.agent, &setup.machine, boot, journal, group);
         let known = role.known_reasons();
@@ -242,7 +247,7 @@ impl RoleLoop {
                 end_of(uncordoned, "take units again")
             }
             RoleEffect::FulfilWishes(wishes) => self.fulfil_wishes(&wishes).await,
-            RoleEffect::Reboot => self.ask_for_reboot().await,
+            RoleEffect::Reboot(method) => self.ask_for_reboot(method).await,
         }
     }
 
@@ -270,9 +275,9 @@ impl RoleLoop {
         )
     }
 
-    async fn ask_for_reboot(&mut self) -> EffectEnd {
-        tracing::info!("asking the machine to reboot");
-        let answer = self.setup.host.reboot().await.map_err(|error| error_chain(&error));
+    async fn ask_for_reboot(&mut self, method: RebootMethod) -> EffectEnd {
+        tracing::info!(%method, "asking the machine to reboot");
+        let answer = self.setup.host.reboot(method).await.map_err(|error| error_chain(&error));
         if let Err(problem) = &answer {
             tracing::warn!(problem, "the machine does not reboot");
         }
@@ -362,6 +367,22 @@ impl RoleLoop {
             }
         }
     }
+}
+
+/// This boot of the machine. Where the journal knows of one of userspace, systemd's word on it is waited for: without, a soft-reboot
+/// that has happened would be asked for once more.
+async fn read_boot(host: &dyn HostPower, journal: &Journal) -> BootMark {
+    let machine = host.boot_id();
+    let needs_word = journal.userspace.is_some() && journal.boot == machine;
+    let mut userspace = host.userspace_id().await;
+    if needs_word && userspace.is_none() {
+        tracing::warn!("waiting for systemd's word on which boot of userspace this is");
+    }
+    while needs_word && userspace.is_none() {
+        muster_runtime::sleep(BOOT_RETRY).await;
+        userspace = host.userspace_id().await;
+    }
+    BootMark { machine, userspace }
 }
 
 fn end_of<T, E: std::error::Error>(result: Result<T, E>, what: &'static str) -> EffectEnd {

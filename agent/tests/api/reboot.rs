@@ -148,6 +148,23 @@ async fn a_machine_is_asked_to_reboot_once_however_often_it_is_said() {
 }
 
 #[tokio::test]
+async fn who_asks_for_another_way_to_reboot_is_asked_for_that_one() {
+    let cluster = cluster().await;
+    let asks = async |method: Value| {
+        let mut body = json!({"by": "ann"});
+        if !method.is_null() {
+            body["method"] = method;
+        }
+        let answer = cluster.reboot("request", body).await.body;
+        (answer["anew"].clone(), answer["request"]["method"].clone())
+    };
+    assert_eq!(asks(json!("soft-reboot")).await, (json!(true), json!("soft-reboot")));
+    assert_eq!(asks(Value::Null).await, (json!(false), json!("soft-reboot")), "any will do");
+    assert_eq!(asks(json!("soft-reboot")).await, (json!(false), json!("soft-reboot")));
+    assert_eq!(asks(json!("reboot")).await, (json!(true), json!("reboot")));
+}
+
+#[tokio::test]
 async fn a_machine_can_be_asked_that_only_reboots() {
     let cluster = cluster().await;
     let unknown = cluster.reboot("request", json!({"id": "m9"})).await;
@@ -234,6 +251,7 @@ async fn what_cannot_be_understood_is_400() {
         ("max", json!({"max": 100_001}), "0 (nobody reboots) to 100000"),
         ("request", json!({"id": "a/b"}), "a/b"),
         ("request", json!({"group": "default"}), "group"),
+        ("request", json!({"method": "warp"}), "reboot, soft-reboot or kexec"),
         ("cancel", json!("m1"), "invalid"),
     ] {
         let answer = cluster.reboot(what, body.clone()).await;

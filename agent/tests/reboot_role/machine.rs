@@ -13,7 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clap::Parser as _;
 use muster_common::machine::MachineId;
-use muster_common::reboot::{Group, HistoryEntry, HostStatus, Journal, Phase, Request};
+use muster_common::reboot::{
+    Group, HistoryEntry, HostStatus, Journal, Phase, RebootMethod, Request,
+};
 use muster_engine::reboot::phase::Inhibitor;
 use muster_store::Registry;
 use musterd::Health;
@@ -52,6 +54,14 @@ pub struct Pretended {
 #[derive(Debug, Default)]
 pub struct State {
     pub boot: u32,
+    /// Counts soft-reboots as well.
+    pub userspace: u32,
+    /// Whether systemd tells it.
+    pub silent: bool,
+    /// The way in which it was asked to reboot last.
+    pub method: Option<RebootMethod>,
+    /// Why it cannot reboot in another way than as a whole.
+    pub cannot: Option<String>,
     pub going_down: bool,
     pub reboots: u32,
     pub said: Vec<String>,
@@ -140,7 +150,11 @@ impl Machine {
     }
 
     pub async fn wish(&self, by: &str, at: u64) {
-        let request = Request { by: by.to_owned(), at, because: None };
+        self.wish_for(by, at, None).await;
+    }
+
+    pub async fn wish_for(&self, by: &str, at: u64, method: Option<RebootMethod>) {
+        let request = Request { by: by.to_owned(), at, because: None, method };
         self.registry.request_reboot(&self.id(), &request).await.unwrap();
     }
 
@@ -161,6 +175,15 @@ impl Machine {
     pub fn boots(&self) {
         self.host.with(|state| {
             state.boot += 1;
+            state.userspace += 1;
+            state.going_down = false;
+        });
+    }
+
+    /// Its userspace has gone down and comes up again.
+    pub fn boots_softly(&self) {
+        self.host.with(|state| {
+            state.userspace += 1;
             state.going_down = false;
         });
     }
@@ -236,6 +259,11 @@ impl HostPower for Pretended {
         }
     }
 
+    async fn userspace_id(&self) -> Option<String> {
+        let state = self.state.lock().unwrap();
+        (!state.silent).then(|| format!("u{}", state.userspace))
+    }
+
     fn up_millis(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap()
     }
@@ -261,8 +289,17 @@ impl HostPower for Pretended {
         Ok(())
     }
 
-    async fn reboot(&self) -> Result<(), HostError> {
+    async fn check_reboot(&self, method: RebootMethod) -> Result<(), HostError> {
+        let cannot = self.state.lock().unwrap().cannot.clone();
+        match cannot {
+            Some(problem) if method != RebootMethod::Reboot => Err(HostError::Impossible(problem)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn reboot(&self, method: RebootMethod) -> Result<(), HostError> {
         self.with(|state| {
+            state.method = Some(method);
             if state.refuses {
                 let problem = "not today".to_owned();
                 return Err(HostError::Refused { during: "reboot", problem });

@@ -247,7 +247,7 @@ impl PaperCluster {
                 self.records.hosts.insert(machine(id), HostStatus::default());
             }
             ["request", id] => {
-                let request = Request { by: "ann".to_owned(), at: 0, because: None };
+                let request = Request { by: "ann".to_owned(), at: 0, because: None, method: None };
                 self.records.requests.insert(machine(id), request);
             }
             ["unread", ref problem @ ..] => self.unread = Some(problem.join(" ")),

@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use super::fleet::ErrorDetail;
 use crate::machine::{Machine, MachineId};
 use crate::reboot::{
-    Group, HistoryEntry, Holder, HolderId, HostStatus, InvalidMax, MAX_SLOTS, Request, Semaphore,
-    WaitReason, parse_slots,
+    Group, HistoryEntry, Holder, HolderId, HostStatus, InvalidMax, MAX_SLOTS, RebootMethod,
+    Request, Semaphore, WaitReason, parse_slots,
 };
 use crate::snapshot::Unreadable;
 use crate::text::{self, FreeText};
@@ -224,6 +224,19 @@ pub struct RebootRequest {
     /// The purpose, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<FreeText>,
+    /// The way in which it is to reboot; absent: as it is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known_method")]
+    pub method: Option<RebootMethod>,
+}
+
+/// Reads a way to reboot that is asked for. Records may have one of a later version; nobody asks for what is not understood.
+fn known_method<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RebootMethod>, D::Error> {
+    use serde::de::Error as _;
+
+    let word: Option<String> = Option::deserialize(deserializer)?;
+    word.map(|word| word.parse().map_err(D::Error::custom)).transpose()
 }
 
 /// Takes such a wish back.
@@ -341,6 +354,10 @@ mod tests {
         }
         for max in [json!(-1), json!(100_001), json!("2"), json!(1.5), json!(null)] {
             assert!(from_value::<MaxRequest>(json!({"max": max})).is_err(), "{max}");
+        }
+        for body in [json!({"method": "warp"}), json!({"method": "unknown"}), json!({"method": 1})]
+        {
+            assert!(from_value::<RebootRequest>(body.clone()).is_err(), "{body}");
         }
         for body in [json!({"group": "a"}), json!({"id": "a/b"})] {
             assert!(from_value::<RebootRequest>(body.clone()).is_err(), "{body}");

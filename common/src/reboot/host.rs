@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, Phase, PhaseSpan, WaitReason};
+use super::{Group, Phase, PhaseSpan, RebootMethod, WaitReason};
+use crate::boot::BootMark;
 use crate::text::{clean_text, fit_text};
 
 /// The way in which a host goes about a reboot that is due.
@@ -95,6 +96,9 @@ pub enum DueReason {
         /// The purpose, in their words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,
+        /// The way that they asked for; absent: the machine's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<RebootMethod>,
     },
     /// A reason of a later version.
     #[serde(other)]
@@ -117,9 +121,9 @@ impl DueReason {
             }
             Self::UpdateEngine { version } => Self::UpdateEngine { version: fit_text(&version) },
             Self::Command { output } => Self::Command { output: fit_text(&output) },
-            Self::Requested { by, at, because } => {
+            Self::Requested { by, at, because, method } => {
                 let because = because.map(|because| fit_text(&because));
-                Self::Requested { by: fit_text(&by), at, because }
+                Self::Requested { by: fit_text(&by), at, because, method }
             }
             Self::Unknown => Self::Unknown,
         }
@@ -143,12 +147,10 @@ impl fmt::Display for DueReason {
             }
             Self::Command { output } if output.is_empty() => f.write_str("the command says so"),
             Self::Command { output } => write!(f, "the command says: {}", clean_text(output)),
-            Self::Requested { by, because, .. } => {
-                write!(
-                    f,
-                    "requested by {}",
-                    clean_text(if by.is_empty() { "somebody" } else { by })
-                )?;
+            Self::Requested { by, because, method, .. } => {
+                let what = method.map_or(String::new(), |method| format!("a {method} "));
+                let by = if by.is_empty() { "somebody" } else { by };
+                write!(f, "{what}requested by {}", clean_text(by))?;
                 because.as_ref().map_or(Ok(()), |because| write!(f, ": {}", clean_text(because)))
             }
             Self::Unknown => f.write_str("a reason this version does not know"),
@@ -168,6 +170,9 @@ pub struct Request {
     /// The purpose, in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+    /// The way in which it is to reboot; absent: as it is configured. Daemons of before reboot as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<RebootMethod>,
 }
 
 /// The status of a host, as it published it. It stands while the host is away.
@@ -200,12 +205,20 @@ pub struct HostStatus {
     /// The boot it was written in: the kernel's boot id.
     #[serde(default)]
     pub boot: String,
+    /// The same of its userspace, which has another one after a soft-reboot, too; absent where nobody could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userspace: Option<String>,
 }
 
 /// Reasons kept of a host: more than there are kinds of them.
 const REASONS: usize = 64;
 
 impl HostStatus {
+    /// The boot it was written in.
+    pub fn boot_mark(&self) -> BootMark {
+        BootMark { machine: self.boot.clone(), userspace: self.userspace.clone() }
+    }
+
     /// The same with texts that fit where they are kept.
     #[must_use]
     pub fn fit_texts(mut self) -> Self {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DueReason, Phase, PhaseSpan};
+use crate::boot::BootMark;
 
 /// The progress of a host, as it keeps it on its own disk: written before anything is done that rests on it.
 ///
@@ -12,9 +13,15 @@ pub struct Journal {
     /// The phase it is in.
     #[serde(default)]
     pub phase: Phase,
-    /// The boot in which it got there. In another boot, the reboot has happened.
+    /// The boot of the kernel in which it got there. In another boot, the reboot has happened.
     #[serde(default)]
     pub boot: String,
+    /// The boot of userspace in which it got there, a soft-reboot counting as one; absent where nobody could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userspace: Option<String>,
+    /// True while it comes back from a boot of userspace alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub soft: bool,
     /// When it got there, on the boot's clock.
     #[serde(default)]
     pub entered_up: u64,
@@ -42,6 +49,13 @@ pub struct Journal {
     /// Until when it leaves it be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+}
+
+impl Journal {
+    /// The boot in which it got there.
+    pub fn boot_mark(&self) -> BootMark {
+        BootMark { machine: self.boot.clone(), userspace: self.userspace.clone() }
+    }
 }
 
 /// A pause after an attempt that came to nothing; over with the boot.

@@ -10,6 +10,7 @@ mod history;
 mod holder;
 mod host;
 mod journal;
+mod method;
 mod phase;
 mod wait;
 
@@ -20,6 +21,7 @@ pub use holder::{
 };
 pub use host::{DueReason, HostStatus, InvalidStrategy, Request, Strategy};
 pub use journal::{Journal, Retry};
+pub use method::{InvalidMethod, RebootMethod};
 pub use phase::{Phase, PhaseSpan};
 pub use wait::{StuckUnit, WaitReason};
 

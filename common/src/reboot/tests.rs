@@ -126,6 +126,10 @@ fn waits() -> Vec<WaitReason> {
         WaitReason::Settling { until: 1_700_000_000 },
         WaitReason::StoreAway { problem: text("no endpoint answers") },
         WaitReason::HostAway { problem: text("no bus") },
+        WaitReason::CannotReboot {
+            method: RebootMethod::SoftReboot,
+            problem: text("systemd 252 has none"),
+        },
     ]
 }
 
@@ -158,14 +162,20 @@ fn a_person_reads_why() {
     all is well, but not for long enough yet
     the store does not answer: no endpoint answers
     the host does not answer: no bus
+    soft-reboot is not possible: systemd 252 has none
     ");
     let due = [
         DueReason::RebootRequired { packages: vec![] },
         DueReason::RebootRequired { packages: vec!["linux-base".into(), "libc6".into()] },
         DueReason::UpdateEngine { version: "4081.2.0".into() },
         DueReason::Command { output: "kernel is newer".into() },
-        DueReason::Requested { by: "jane".into(), at: 1, because: Some("new firmware".into()) },
-        DueReason::Requested { by: String::new(), at: 1, because: None },
+        DueReason::Requested {
+            by: "jane".into(),
+            at: 1,
+            because: Some("new firmware".into()),
+            method: Some(RebootMethod::Kexec),
+        },
+        DueReason::Requested { by: String::new(), at: 1, because: None, method: None },
     ];
     let sentences: Vec<String> = due.iter().map(ToString::to_string).collect();
     assert_snapshot!(sentences.join("\n"), @"
@@ -173,7 +183,7 @@ fn a_person_reads_why() {
     required by linux-base, libc6
     update_engine has installed 4081.2.0
     the command says: kernel is newer
-    requested by jane: new firmware
+    a kexec requested by jane: new firmware
     requested by somebody
     ");
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, HolderId};
+use super::{Group, HolderId, RebootMethod};
 use crate::text::{clean_text, fit_text};
 use crate::unit::UnitName;
 
@@ -130,6 +130,13 @@ pub enum WaitReason {
         /// The problem.
         problem: String,
     },
+    /// The host cannot reboot in the way that is wanted.
+    CannotReboot {
+        /// The way.
+        method: RebootMethod,
+        /// Why not, and what to do about it.
+        problem: String,
+    },
     /// A reason of a later version.
     #[serde(other)]
     Unknown,
@@ -171,6 +178,7 @@ impl WaitReason {
             Self::Settling { .. } => "settling",
             Self::StoreAway { .. } => "store-away",
             Self::HostAway { .. } => "host-away",
+            Self::CannotReboot { .. } => "cannot-reboot",
             Self::Unknown => "unknown",
         }
     }
@@ -261,6 +269,9 @@ impl fmt::Display for WaitReason {
             }
             Self::HostAway { problem } => {
                 write!(f, "the host does not answer: {}", clean_text(problem))
+            }
+            Self::CannotReboot { method, problem } => {
+                write!(f, "{method} is not possible: {}", clean_text(problem))
             }
             Self::Unknown => f.write_str("a reason this version does not know"),
         }

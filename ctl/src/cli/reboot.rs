@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use muster_common::api::reboot::Slots;
-use muster_common::reboot::Group;
+use muster_common::reboot::{Group, InvalidMethod, RebootMethod};
 use muster_common::text::FreeText;
 
 use super::values::parse_duration;
@@ -62,7 +62,7 @@ pub(crate) enum RebootCommand {
     /// Ask machines to reboot when their turn comes
     ///
     /// A machine reboots when its windows, its check and the slots of its group allow it. One that has been asked already
-    /// is asked only once.
+    /// is asked only once, unless it is to be in another way.
     Request(RequestArgs),
 
     /// Take such a request back
@@ -103,8 +103,31 @@ pub(crate) struct RequestArgs {
     #[arg(help = "What for, for others to read", long, value_name = "TEXT")]
     pub(crate) because: Option<FreeText>,
 
+    /// How they are to reboot: reboot (as a whole), soft-reboot (userspace alone) or kexec (into the kernel that is loaded);
+    /// as each of them is configured if not given
+    ///
+    /// A soft-reboot needs systemd 254 or newer, and kexec a kernel that lies ready (`kexec --load`). A machine that
+    /// cannot waits and says so in `reboot status`; asking again in another way takes the place of it.
+    #[arg(long, value_name = "METHOD", value_parser = parse_method)]
+    method: Option<RebootMethod>,
+
+    /// The same as --method=soft-reboot
+    #[arg(long, conflicts_with = "method")]
+    soft: bool,
+
     #[command(flatten)]
     pub(crate) waiting: WaitFlags,
+}
+
+impl RequestArgs {
+    /// The way that is asked for; `None`: as each machine is configured.
+    pub(crate) fn wanted_method(&self) -> Option<RebootMethod> {
+        if self.soft { Some(RebootMethod::SoftReboot) } else { self.method }
+    }
+}
+
+fn parse_method(text: &str) -> Result<RebootMethod, InvalidMethod> {
+    text.parse()
 }
 
 /// Options of waiting.

@@ -3,7 +3,6 @@
 //! Owns the rules that a machine's daemon lives by. Where a unit goes is [`crate::schedule`]'s.
 
 pub mod arrival;
-pub mod boot;
 pub mod cluster;
 pub mod converge;
 pub mod departure;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_common::reboot::{DueReason, Phase, Request};
+use muster_common::reboot::{DueReason, HostStatus, Phase, RebootMethod, Request};
 
 use super::commands::CommandEnd;
 
@@ -51,13 +51,53 @@ pub fn reason_of_update(operation: &str, version: String) -> Option<DueReason> {
 
 /// The reason that somebody's wish is.
 pub fn reason_of_request(request: Request) -> DueReason {
-    DueReason::Requested { by: request.by, at: request.at, because: request.because }
+    let Request { by, at, because, method } = request;
+    DueReason::Requested { by, at, because, method }
 }
 
 /// True if a host in this phase has already done what it was asked for, and has only not yet taken the wish away: whoever asks
 /// now means another reboot.
-pub fn has_fulfilled_wish(phase: Phase) -> bool {
+fn has_fulfilled_wish(phase: Phase) -> bool {
     matches!(phase, Phase::Returned | Phase::Settling | Phase::Releasing)
+}
+
+/// Tells whether what somebody asks for is asked for already. Who names another way than the one that stands means that one;
+/// who names none is content with any.
+pub fn is_asked_already(
+    standing: &Request,
+    wanted: Option<RebootMethod>,
+    host: Option<&HostStatus>,
+) -> bool {
+    let is_other = wanted.is_some_and(|wanted| standing.method != Some(wanted));
+    !is_other && !host.is_some_and(|host| has_fulfilled_wish(host.phase))
+}
+
+/// The way in which a host reboots for these reasons: as it was asked to, or as it is configured.
+///
+/// A soft-reboot is for those who ask for one, and for the command. What a package manager or an updater wants may be another
+/// kernel, and its mark in `/run` would outlast a soft-reboot, so that the host would do it again and again.
+pub fn method_of(configured: RebootMethod, due: &[DueReason]) -> RebootMethod {
+    let asked = due.iter().find_map(|reason| match reason {
+        DueReason::Requested { method, .. } => *method,
+        _ => None,
+    });
+    match asked.unwrap_or(configured) {
+        RebootMethod::SoftReboot if due.iter().any(needs_kernel) => match configured {
+            RebootMethod::Kexec => RebootMethod::Kexec,
+            _ => RebootMethod::Reboot,
+        },
+        method => method,
+    }
+}
+
+fn needs_kernel(reason: &DueReason) -> bool {
+    !matches!(reason, DueReason::Requested { .. } | DueReason::Command { .. })
+}
+
+/// Tells whether a boot that has happened is what a wish asks for; `soft`: it was one of userspace alone.
+pub fn is_fulfilled_by(wish: &DueReason, configured: RebootMethod, soft: bool) -> bool {
+    is_wish(wish)
+        && (!soft || method_of(configured, std::slice::from_ref(wish)) == RebootMethod::SoftReboot)
 }
 
 /// Tells whether a reason is somebody's wish.
@@ -76,6 +116,46 @@ mod tests {
         assert_eq!(answer_of_command(CommandEnd::Refused("no".to_owned())), SourceAnswer::NotDue);
         let broken = answer_of_command(CommandEnd::Broken("killed".to_owned()));
         assert_eq!(broken, SourceAnswer::Unknown("killed".to_owned()));
+    }
+
+    #[test]
+    fn a_soft_reboot_is_for_those_who_ask_for_one() {
+        use RebootMethod::{Kexec, Reboot, SoftReboot};
+        let asked =
+            |method| DueReason::Requested { by: String::new(), at: 1, because: None, method };
+        let mark = reason_of_mark("linux-base");
+        let command = DueReason::Command { output: String::new() };
+        for (configured, due, method) in [
+            (Reboot, vec![asked(None)], Reboot),
+            (Reboot, vec![asked(Some(SoftReboot))], SoftReboot),
+            (SoftReboot, vec![asked(None)], SoftReboot),
+            (SoftReboot, vec![command.clone()], SoftReboot),
+            (SoftReboot, vec![asked(Some(Reboot)), command], Reboot),
+            (SoftReboot, vec![mark.clone()], Reboot),
+            (Reboot, vec![asked(Some(SoftReboot)), mark.clone()], Reboot),
+            (Kexec, vec![asked(Some(SoftReboot)), mark.clone()], Kexec),
+            (Kexec, vec![mark.clone()], Kexec),
+            (Kexec, vec![asked(Some(Reboot)), mark], Reboot),
+        ] {
+            assert_eq!(method_of(configured, &due), method, "{configured}: {due:?}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_another_way_than_the_one_that_stands_means_that_one() {
+        let standing = |method| Request { by: String::new(), at: 1, because: None, method };
+        let soft = Some(RebootMethod::SoftReboot);
+        for (before, wanted, already) in [
+            (None, None, true),
+            (soft, None, true),
+            (soft, soft, true),
+            (None, soft, false),
+            (soft, Some(RebootMethod::Reboot), false),
+        ] {
+            assert_eq!(is_asked_already(&standing(before), wanted, None), already, "{before:?}");
+        }
+        let back = HostStatus { phase: Phase::Settling, ..HostStatus::default() };
+        assert!(!is_asked_already(&standing(None), None, Some(&back)), "it means the next one");
     }
 
     #[test]

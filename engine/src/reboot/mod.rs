@@ -13,4 +13,5 @@ pub mod reading;
 pub mod retry;
 pub mod role;
 pub mod semaphore;
+pub mod ways;
 pub mod window;

@@ -2,6 +2,7 @@
 //!
 //! Owns the form of both, and when one status says nothing that the one before did not.
 
+use muster_common::boot::BootMark;
 use muster_common::reboot::{DueReason, HostStatus, Journal, WaitReason};
 
 use super::phase::RebootPolicy;
@@ -14,7 +15,7 @@ pub fn host_status(
     policy: &RebootPolicy,
     journal: &Journal,
     waits: &[WaitReason],
-    boot: &str,
+    boot: &BootMark,
 ) -> HostStatus {
     HostStatus {
         group: policy.group.clone(),
@@ -25,7 +26,8 @@ pub fn host_status(
         waits: waits.to_vec(),
         slot: journal.slot,
         passed: journal.passed.clone(),
-        boot: boot.to_owned(),
+        boot: boot.machine.clone(),
+        userspace: boot.userspace.clone(),
     }
 }
 

@@ -12,17 +12,18 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use muster_common::boot::BootMark;
 use muster_common::cordon::{Cordon, Hold};
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
     DueReason, Group, HistoryEntry, Holder, HolderId, HolderKind, HostStatus, Journal, Phase,
-    PhaseSpan, Semaphore, SlotOutcome, WaitReason,
+    PhaseSpan, RebootMethod, Semaphore, SlotOutcome, WaitReason,
 };
 use muster_common::unit::UnitName;
 
 use super::commands::CommandKind;
 use super::drain::{drain_hold, is_drain_ordered};
-use super::due::is_wish;
+use super::due::{is_fulfilled_by, is_wish, method_of};
 use super::gate::HealthGate;
 use super::phase::{
     self, CommandState, DrainState, HookStates, Inhibitor, Observation, RebootAction, RebootCall,
@@ -46,6 +47,8 @@ pub enum RoleQuestion {
     Slots,
     /// Inhibitors and sessions of the host.
     Host,
+    /// The host's ability to reboot in this way.
+    Method(RebootMethod),
     /// Units of the cluster that have failed.
     FailedUnits,
     /// The state of the machine's drain.
@@ -63,6 +66,8 @@ pub enum RoleQuestion {
 pub struct Answers {
     /// Inhibitors, and how many sessions users have; an error: logind does not answer.
     pub host: Option<Result<(Vec<Inhibitor>, u64), String>>,
+    /// An error where the host cannot reboot in the way that was asked about: why not.
+    pub method: Option<Result<(), String>>,
     /// Units of the cluster that have failed. The store that does not tell holds the reboot back by itself.
     pub failed: Option<Vec<UnitName>>,
     /// The state of the machine's drain.
@@ -115,8 +120,8 @@ pub enum RoleEffect {
     Uncordon,
     /// Remove the wish that was fulfilled, if it still is one of these.
     FulfilWishes(Vec<DueReason>),
-    /// Ask the host to reboot, and tell [`RebootRole::on_reboot_answered`].
-    Reboot,
+    /// Ask the host to reboot in this way, and tell [`RebootRole::on_reboot_answered`].
+    Reboot(RebootMethod),
 }
 
 /// The end of an effect, or of a whole round of them.
@@ -165,7 +170,7 @@ pub struct RebootRole {
     /// True if this daemon runs units on its machine. Without, nothing is drained and nothing proven.
     agent: bool,
     id: HolderId,
-    boot: String,
+    boot: BootMark,
     journal: Journal,
     /// The request to reboot, in this phase.
     call: RebootCall,
@@ -185,14 +190,15 @@ impl RebootRole {
         policy: RebootPolicy,
         agent: bool,
         machine: &MachineId,
-        boot: String,
+        boot: BootMark,
         journal: Journal,
         group: Option<Group>,
     ) -> Self {
         let mut leftovers = VecDeque::new();
-        if journal.boot != boot {
-            let wishes: Vec<DueReason> =
-                journal.due.iter().filter(|due| is_wish(due)).cloned().collect();
+        if !boot.is_same(&journal.boot_mark()) {
+            let soft = journal.boot == boot.machine;
+            let is_fulfilled = |due: &&DueReason| is_fulfilled_by(due, policy.method, soft);
+            let wishes: Vec<DueReason> = journal.due.iter().filter(is_fulfilled).cloned().collect();
             if !wishes.is_empty() {
                 leftovers.push_back(Leftover::Wishes(wishes));
             }
@@ -230,9 +236,9 @@ impl RebootRole {
         &self.id
     }
 
-    /// This boot.
+    /// This boot of the machine's kernel.
     pub fn boot_id(&self) -> &str {
-        &self.boot
+        &self.boot.machine
     }
 
     /// The journal as it was last kept.
@@ -243,7 +249,8 @@ impl RebootRole {
     /// The reasons that sources gave before this daemon began, as far as they may still hold. What was found on the machine
     /// went with its boot; a wish is gone when it is removed.
     pub fn known_reasons(&self) -> Vec<DueReason> {
-        let same_boot = self.journal.boot == self.boot;
+        // `/run` outlasts a soft-reboot, and with it the marks.
+        let same_boot = self.journal.boot == self.boot.machine;
         self.journal.due.iter().filter(|due| same_boot || is_wish(due)).cloned().collect()
     }
 
@@ -257,19 +264,21 @@ impl RebootRole {
         self.leftovers.pop_front()
     }
 
-    /// The questions that the next decision needs answers to. `due`: whether any source says so.
-    pub fn open_questions(&self, due: bool) -> BTreeSet<RoleQuestion> {
+    /// The questions that the next decision needs answers to. `due`: the reasons that sources give.
+    pub fn open_questions(&self, due: &[DueReason]) -> BTreeSet<RoleQuestion> {
         let phase = self.journal.phase;
         let before = is_before_slot(phase);
-        let concerned = !before || phase != Phase::Idle || due;
-        let goes_down = matches!(phase, Phase::Locking | Phase::Draining | Phase::BeforeReboot);
+        let concerned = !before || phase != Phase::Idle || !due.is_empty();
+        let method = method_of(self.policy.method, due);
+        let asks_host = before && concerned || goes_down_from(phase);
         // A journal of another boot that was in an attempt is about to be in `returned`.
         let proving = matches!(phase, Phase::Returned | Phase::Settling)
-            || !before && self.journal.boot != self.boot;
+            || !before && !self.boot.is_same(&self.journal.boot_mark());
         let worth = [
             // In an attempt always: nobody may go down without its slot.
             (RoleQuestion::Slots, self.slots.is_none() || !before),
-            (RoleQuestion::Host, before && concerned || goes_down),
+            (RoleQuestion::Host, asks_host),
+            (RoleQuestion::Method(method), asks_host && method != RebootMethod::Reboot),
             (RoleQuestion::FailedUnits, before && concerned && self.policy.block_on_failed),
             (RoleQuestion::Drain, self.agent && matches!(phase, Phase::Locking | Phase::Draining)),
             (RoleQuestion::Health, self.agent && proving),
@@ -324,13 +333,16 @@ impl RebootRole {
         // Without units nothing on this machine is the cluster's.
         let drain = if self.agent { DrainState::No } else { DrainState::Done };
         let gate = answers.gate.unwrap_or_default();
+        let method = self.method_answer(method_of(self.policy.method, &due), answers.method);
         Observation {
             wall: clocks.wall,
             up: clocks.up,
-            boot: self.boot.clone(),
+            boot: self.boot.machine.clone(),
+            userspace: self.boot.userspace.clone(),
             due,
             inhibitors,
             sessions,
+            method,
             failed: answers.failed.unwrap_or_default(),
             last_reboot: self.last_reboot,
             slots: self.slots.clone().unwrap_or_else(unread),
@@ -345,6 +357,22 @@ impl RebootRole {
         }
     }
 
+    /// The answer on whether the host can reboot in a way. Who could not tell that a soft-reboot has happened begins none: it would be
+    /// begun again and again.
+    fn method_answer(
+        &self,
+        method: RebootMethod,
+        answer: Option<Result<(), String>>,
+    ) -> Result<(), String> {
+        match method {
+            RebootMethod::Reboot => Ok(()),
+            RebootMethod::SoftReboot if self.boot.userspace.is_none() => {
+                Err("systemd has not said which boot of userspace this is; restart musterd".into())
+            }
+            _ => answer.unwrap_or_else(|| Err("the host has not been asked yet".to_owned())),
+        }
+    }
+
     /// Decides what to do next.
     pub fn decide_step(&self, seen: &Observation) -> RebootStep {
         phase::step(&self.policy, &self.journal, seen)
@@ -353,7 +381,7 @@ impl RebootRole {
     /// Takes a journal that is on the disk now, and forgets what says nothing in another phase.
     pub fn on_journal_kept(&mut self, journal: Journal) -> Option<PhaseChange> {
         let (from, to) = (self.journal.phase, journal.phase);
-        debug_assert_eq!(journal.boot, self.boot, "what is kept is of this boot");
+        debug_assert_eq!(journal.boot, self.boot.machine, "what is kept is of this boot");
         self.journal = journal;
         if from == to {
             return None;
@@ -414,11 +442,21 @@ impl RebootRole {
             RebootAction::Drain { .. } if !self.agent => return None,
             RebootAction::Drain { until } => RoleEffect::OrderDrain { until: *until },
             RebootAction::Uncordon => RoleEffect::Uncordon,
-            RebootAction::Fulfil => RoleEffect::FulfilWishes(self.journal.due.clone()),
+            RebootAction::Fulfil => RoleEffect::FulfilWishes(self.fulfilled_wishes()),
             // Asked in this phase by this daemon: the answer is known.
             RebootAction::Reboot if self.call != RebootCall::No => return None,
-            RebootAction::Reboot => RoleEffect::Reboot,
+            RebootAction::Reboot => {
+                RoleEffect::Reboot(method_of(self.policy.method, &self.journal.due))
+            }
         })
+    }
+
+    /// The wishes that this boot is what they ask for.
+    fn fulfilled_wishes(&self) -> Vec<DueReason> {
+        let journal = &self.journal;
+        let is_fulfilled =
+            |due: &&DueReason| is_fulfilled_by(due, self.policy.method, journal.soft);
+        journal.due.iter().filter(is_fulfilled).cloned().collect()
     }
 
     /// The hold to take with the order to drain; `None`: it was ordered in this attempt, since each ends with the cordon's end,
@@ -492,6 +530,11 @@ fn last_reboot(history: &[HistoryEntry]) -> Option<u64> {
             || entry.outcome == SlotOutcome::Released && entry.kind == HolderKind::FleetLock
     });
     reboots.map(|entry| entry.freed).max()
+}
+
+/// Tells whether the host is on its way down in a phase.
+fn goes_down_from(phase: Phase) -> bool {
+    matches!(phase, Phase::Locking | Phase::Draining | Phase::BeforeReboot)
 }
 
 /// Tells whether no slot is wanted yet in a phase.

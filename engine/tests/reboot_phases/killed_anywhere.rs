@@ -15,8 +15,10 @@ enum Event {
     Passes(u64),
     /// What was to be kept was kept, then what was to be done was done up to here, then the daemon was killed.
     Killed(usize),
-    /// Power fails.
-    Boots,
+    /// Power fails; or somebody reboots userspace alone.
+    Boots {
+        soft: bool,
+    },
     Due(bool),
     Store(bool),
     /// Somebody else takes or frees what is free.
@@ -34,7 +36,7 @@ fn events() -> impl proptest::strategy::Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         4 => (1..400_u64).prop_map(Event::Passes),
         2 => (0..3_usize).prop_map(Event::Killed),
-        1 => Just(Event::Boots),
+        1 => any::<bool>().prop_map(|soft| Event::Boots { soft }),
         3 => any::<bool>().prop_map(Event::Due),
         1 => any::<bool>().prop_map(Event::Store),
         1 => any::<bool>().prop_map(Event::Others),
@@ -91,7 +93,7 @@ impl World {
                 RebootAction::Reboot => {
                     assert!(self.mine, "a reboot without the slot");
                     assert_eq!(self.host.journal.phase, Phase::Rebooting, "it was not kept before");
-                    self.boot();
+                    self.boot(self.boots % 2 == 1);
                     return;
                 }
                 RebootAction::Uncordon => self.host.seen.cordoned = false,
@@ -100,7 +102,7 @@ impl World {
                     if self.rebooted {
                         let well = self.well_since.is_some_and(|since| {
                             self.host.seen.up - since >= 30_000
-                                && self.host.seen.boot == format!("b{}", self.boots)
+                                && self.host.seen.userspace == Some(format!("u{}", self.boots))
                         });
                         assert!(well, "the slot was freed before the host had proven itself");
                     }
@@ -111,11 +113,17 @@ impl World {
         }
     }
 
-    fn boot(&mut self) {
+    fn boot(&mut self, soft: bool) {
         self.boots += 1;
         self.rebooted = true;
         self.well_since = None;
-        self.host.boots(&format!("b{}", self.boots));
+        let userspace = format!("u{}", self.boots);
+        if soft {
+            self.host.boots_softly(&userspace);
+        } else {
+            self.host.boots(&format!("b{}", self.boots));
+            self.host.seen.userspace = Some(userspace);
+        }
     }
 
     fn killed(&mut self) {
@@ -138,6 +146,7 @@ proptest! {
         };
         world.host.journal.boot = "b0".to_owned();
         world.host.seen.boot = "b0".to_owned();
+        world.host.seen.userspace = Some("u0".to_owned());
         let due = vec![DueReason::RebootRequired { packages: Vec::new() }];
         for event in events {
             match event {
@@ -146,7 +155,7 @@ proptest! {
                     world.turn(after);
                     world.killed();
                 }
-                Event::Boots => world.boot(),
+                Event::Boots { soft } => world.boot(soft),
                 Event::Due(is) => world.host.seen.due = if is { due.clone() } else { Vec::new() },
                 Event::Store(away) => world.away = away,
                 Event::Others(take) => world.others = take && !world.mine,

@@ -4,46 +4,107 @@
 
 use super::protocol::EtcdUsers;
 
-/// A fault, and the first release of each line without it. Lines before the first are not mended; lines behind the last
-/// began without it.
+/// A fault, and the first release of each line without it. Lines behind the last began without it.
 struct Fault {
+    /// The name it is known by.
+    name: &'static str,
     /// What it means, for people.
     what: &'static str,
     /// Whether it lets users of etcd do what they may not. Where etcd has no users it changes nothing.
     authorization: bool,
+    /// The first release of each line that has it; none: all there were before it was mended.
+    begun: &'static [Release],
     mended: &'static [Release],
 }
 
 /// Major, minor and patch.
 type Release = (u64, u64, u64);
 
-/// All that are known, the gravest first. Sources: the advisories that are named, and etcd's change logs.
-const FAULTS: [Fault; 5] = [
+/// All that are known, the gravest first. Sources: the advisories and pull requests that are named, and etcd's change logs.
+const FAULTS: [Fault; 12] = [
     Fault {
+        name: "inconsistent data",
+        what: "a member that is killed under load may have other data than the rest (etcd-io/etcd#13766)",
+        authorization: false,
+        begun: &[(3, 5, 0)],
+        mended: &[(3, 5, 3)],
+    },
+    Fault {
+        name: "inconsistent revisions",
+        what: "a member that crashes while it is defragmented may count other revisions than the rest (etcd-io/etcd#14733)",
+        authorization: false,
+        begun: &[(3, 5, 0)],
+        mended: &[(3, 5, 6)],
+    },
+    Fault {
+        name: "inconsistent users",
+        what: "where users are enabled, a member that recovers from a snapshot may have other data than the rest \
+               (etcd-io/etcd#14648)",
+        authorization: false,
+        begun: &[(3, 4, 20), (3, 5, 5)],
+        mended: &[(3, 4, 22), (3, 5, 6)],
+    },
+    Fault {
+        name: "lost writes",
+        what: "a lone member may lose what it has acknowledged (etcd-io/etcd#14424)",
+        authorization: false,
+        begun: &[(3, 4, 0), (3, 5, 0)],
+        mended: &[(3, 4, 21), (3, 5, 5)],
+    },
+    Fault {
+        name: "lost events",
+        what: "a watch may miss changes after a compaction (etcd-io/etcd#17612)",
+        authorization: false,
+        begun: &[(3, 4, 0), (3, 5, 0)],
+        mended: &[(3, 4, 31), (3, 5, 13)],
+    },
+    Fault {
+        name: "corrupt snapshots",
+        what: "data may be corrupted where a member is defragmented while it takes a snapshot (etcd-io/etcd#20653)",
+        authorization: false,
+        begun: &[(3, 4, 0), (3, 5, 0), (3, 6, 0)],
+        mended: &[(3, 4, 38), (3, 5, 23), (3, 6, 5)],
+    },
+    Fault {
+        name: "stale reads",
         what: "reads can be stale after a pause of the server, and leases can be revoked wrongly or not at all",
         authorization: false,
+        begun: &[],
         mended: &[(3, 4, 42), (3, 5, 28), (3, 6, 9)],
     },
     Fault {
-        what: "a transaction within a transaction is not checked, so that every user reads and writes every key \
-               (GHSA-rfx7-8w68-q57q)",
+        name: "zombie members",
+        what: "an upgrade to 3.6 may bring back members that were removed; 3.5.26 has to come before (etcd-io/etcd#20995)",
+        authorization: false,
+        begun: &[(3, 5, 0)],
+        mended: &[(3, 5, 26)],
+    },
+    Fault {
+        name: "GHSA-rfx7-8w68-q57q",
+        what: "a transaction within a transaction is not checked, so that every user reads and writes every key",
         authorization: true,
+        begun: &[],
         mended: &[(3, 4, 42), (3, 5, 28), (3, 6, 9)],
     },
     Fault {
-        what: "members, alarms, leases and compaction are open to those who may not (GHSA-q8m4-xhhv-38mg)",
+        name: "GHSA-q8m4-xhhv-38mg",
+        what: "members, alarms, leases and compaction are open to those who may not",
         authorization: true,
+        begun: &[],
         mended: &[(3, 4, 42), (3, 5, 28), (3, 6, 9)],
     },
     Fault {
-        what: "a write within a transaction tells the value before it to those who may not read it, and takes any lease \
-               (GHSA-x35m-3gp4-4fh5)",
+        name: "GHSA-x35m-3gp4-4fh5",
+        what: "a write within a transaction tells the value before it to those who may not read it, and takes any lease",
         authorization: true,
+        begun: &[],
         mended: &[(3, 4, 44), (3, 5, 30), (3, 6, 11)],
     },
     Fault {
-        what: "who may read one key can watch all keys behind it (GHSA-xg4h-6gfc-h4m8)",
+        name: "GHSA-xg4h-6gfc-h4m8",
+        what: "who may read one key can watch all keys behind it",
         authorization: true,
+        begun: &[],
         mended: &[(3, 5, 33), (3, 6, 14), (3, 7, 1)],
     },
 ];
@@ -62,7 +123,8 @@ pub(super) fn version_warning(endpoint: &str, version: &str, users: EtcdUsers) -
     if found.is_empty() {
         return None;
     }
-    let faults: Vec<&str> = found.iter().map(|fault| fault.what).collect();
+    let faults: Vec<String> =
+        found.iter().map(|fault| format!("{}: {}", fault.name, fault.what)).collect();
     let authorization = found.iter().any(|fault| fault.authorization);
     let users = match users {
         _ if !authorization => "",
@@ -87,6 +149,10 @@ pub(super) fn version_warning(endpoint: &str, version: &str, users: EtcdUsers) -
 /// Whether a version has a fault.
 fn has_fault(version: Version, fault: &Fault) -> bool {
     let line = |(major, minor, _): Release| (major, minor);
+    let begun = fault.begun.iter().find(|begun| line(**begun) == line(version.release));
+    if !fault.begun.is_empty() && begun.is_none_or(|begun| version.release < *begun) {
+        return false;
+    }
     match fault.mended.iter().find(|mended| line(**mended) == line(version.release)) {
         Some(mended) => version < Version { release: *mended, released: true },
         None => fault.mended.first().is_some_and(|first| version.release < *first),
@@ -133,15 +199,51 @@ fn parse(version: &str) -> Option<Version> {
 mod tests {
     use super::*;
 
-    /// Which faults a version has, by their places in the table.
-    fn faults(version: &str) -> Vec<usize> {
+    /// The names of the faults that a version has.
+    fn faults(version: &str) -> Vec<&'static str> {
         let version = parse(version).unwrap();
-        (0..FAULTS.len()).filter(|&at| has_fault(version, &FAULTS[at])).collect()
+        FAULTS.iter().filter(|fault| has_fault(version, fault)).map(|fault| fault.name).collect()
+    }
+
+    #[test]
+    fn a_fault_that_came_with_a_release_is_none_of_those_before() {
+        let data = |version: &str| -> Vec<&str> {
+            let begun = |name: &&str| FAULTS.iter().any(|f| f.name == *name && !f.begun.is_empty());
+            faults(version).into_iter().filter(begun).collect()
+        };
+        let (killed, crashed, users) =
+            ("inconsistent data", "inconsistent revisions", "inconsistent users");
+        let (writes, events) = ("lost writes", "lost events");
+        let (snapshots, zombies) = ("corrupt snapshots", "zombie members");
+        for (version, expected) in [
+            ("3.3.27", &[][..]),
+            ("3.4.19", &[writes, events, snapshots]),
+            ("3.4.20", &[users, writes, events, snapshots]),
+            ("3.4.21", &[users, events, snapshots]),
+            ("3.4.23", &[events, snapshots]),
+            ("3.4.31", &[snapshots]),
+            ("3.4.38", &[]),
+            ("3.5.0", &[killed, crashed, writes, events, snapshots, zombies]),
+            ("3.5.2", &[killed, crashed, writes, events, snapshots, zombies]),
+            ("3.5.4", &[crashed, writes, events, snapshots, zombies]),
+            ("3.5.5", &[crashed, users, events, snapshots, zombies]),
+            ("3.5.6", &[events, snapshots, zombies]),
+            ("3.5.16", &[snapshots, zombies]),
+            ("3.5.25", &[zombies]),
+            ("3.5.26", &[]),
+            ("3.6.4", &[snapshots]),
+            ("3.6.5", &[]),
+            ("3.7.0", &[]),
+        ] {
+            assert_eq!(data(version), expected, "{version}");
+        }
     }
 
     #[test]
     fn each_line_is_mended_from_its_own_release_on() {
-        let (all, later, last): (&[usize], &[usize], &[usize]) = (&[0, 1, 2, 3, 4], &[3, 4], &[4]);
+        let always: Vec<&str> =
+            FAULTS.iter().filter(|fault| fault.begun.is_empty()).map(|fault| fault.name).collect();
+        let (all, later, last) = (&always[..], &always[3..], &always[4..]);
         for (version, expected) in [
             ("2.3.8", all),
             ("3.3.27", all),
@@ -174,7 +276,9 @@ mod tests {
             ("3.10.0", &[]),
             ("4.0.0", &[]),
         ] {
-            assert_eq!(faults(version), expected, "{version}");
+            let mut found = faults(version);
+            found.retain(|name| always.contains(name));
+            assert_eq!(found, expected, "{version}");
         }
     }
 
@@ -191,7 +295,7 @@ mod tests {
         {
             assert_eq!(faults(built), faults(release), "{built}");
         }
-        assert_eq!(faults("3.8.0-alpha.0"), Vec::<usize>::new());
+        assert_eq!(faults("3.8.0-alpha.0"), Vec::<&str>::new());
     }
 
     #[test]

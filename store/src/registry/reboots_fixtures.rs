@@ -34,17 +34,28 @@ fn host() -> HostStatus {
         since: 1_700_000_060,
         due: vec![
             DueReason::RebootRequired { packages: vec!["linux-base".to_owned()] },
-            DueReason::Requested { by: "jane".to_owned(), at: 1_700_000_000, because: None },
+            DueReason::Requested {
+                by: "jane".to_owned(),
+                at: 1_700_000_000,
+                because: None,
+                method: None,
+            },
         ],
         waits: vec![WaitReason::Draining { left: 2, until: 1_700_000_360 }],
         slot: Some(1_700_000_060),
         passed: vec![PhaseSpan { phase: Phase::Waiting, seconds: 60 }],
         boot: "0c9f".to_owned(),
+        userspace: None,
     }
 }
 
 fn request() -> Request {
-    Request { by: "jane".to_owned(), at: 1_700_000_000, because: Some("new firmware".to_owned()) }
+    Request {
+        by: "jane".to_owned(),
+        at: 1_700_000_000,
+        because: Some("new firmware".to_owned()),
+        method: None,
+    }
 }
 
 fn history() -> History {

@@ -17,7 +17,7 @@ pub(crate) async fn a_machine_that_is_gone_leaves_nothing_behind(bed: &Bed) {
     registry.cordon_machine(&m1, &CordonHolder::Person, Hold::default()).await.unwrap();
     registry.set_metadata(&[(m1.clone(), "rack".to_owned(), Some("1".to_owned()))]).await.unwrap();
     registry.publish_reboot_host(&m1, &HostStatus::default()).await.unwrap();
-    let request = Request { by: "jane".to_owned(), at: 1, because: None };
+    let request = Request { by: "jane".to_owned(), at: 1, because: None, method: None };
     registry.request_reboot(&m1, &request).await.unwrap();
     let led = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
     assert!(registry.set_members(led, &[].into(), &[m1.clone()].into()).await.unwrap());

@@ -142,7 +142,7 @@ pub(crate) async fn what_is_said_of_machines_stays_as_it_was_said_last(bed: &Bed
     };
     registry.set_metadata(&set(Some("1"))).await.unwrap();
     registry.set_metadata(&set(Some("2"))).await.unwrap();
-    let request = |at: u64| Request { by: "jane".to_owned(), at, because: None };
+    let request = |at: u64| Request { by: "jane".to_owned(), at, because: None, method: None };
     registry.request_reboot(&m1(), &request(1)).await.unwrap();
     registry.request_reboot(&m1(), &request(2)).await.unwrap();
     let status = |since: u64| HostStatus { since, ..HostStatus::default() };

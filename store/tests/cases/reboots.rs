@@ -110,7 +110,12 @@ pub(crate) async fn a_history_of_any_size_makes_room(bed: &Bed) {
     let group = Group::default();
     let long = |n: u64, bytes: usize| HistoryEntry {
         outcome: SlotOutcome::Unlocked { by: "x".repeat(bytes) },
-        due: vec![DueReason::Requested { by: "y".repeat(bytes), at: 1, because: None }],
+        due: vec![DueReason::Requested {
+            by: "y".repeat(bytes),
+            at: 1,
+            because: None,
+            method: None,
+        }],
         ..entry("m1", n)
     };
     // As much as one commit takes, so that a hundred and first entry does not fit.
@@ -143,7 +148,7 @@ pub(crate) async fn texts_of_any_length_keep_no_record_from_being_written(bed: &
     let status = HostStatus {
         due: vec![
             DueReason::RebootRequired { packages },
-            DueReason::Requested { by: huge.clone(), at: 1, because },
+            DueReason::Requested { by: huge.clone(), at: 1, because, method: None },
         ],
         waits: vec![WaitReason::Inhibited { who: huge.clone(), why: huge.clone() }; 1_000],
         ..HostStatus::default()
@@ -177,7 +182,7 @@ pub(crate) async fn hosts_and_requests_come_and_go(bed: &Bed) {
 
     assert_eq!(registry.reboot_request(&m1).await.unwrap(), None);
     assert!(!registry.withdraw_reboot(&m1, None).await.unwrap());
-    let wish = |at| Request { by: "jane".to_owned(), at, because: None };
+    let wish = |at| Request { by: "jane".to_owned(), at, because: None, method: None };
     registry.request_reboot(&m1, &wish(1)).await.unwrap();
     let (found, seen) = registry.reboot_request(&m1).await.unwrap().unwrap();
     assert_eq!(found, wish(1));
@@ -210,7 +215,7 @@ async fn changed(news: &mut mpsc::Receiver<RebootWatchEvent>) -> u64 {
 }
 
 async fn written(registry: &Registry, machine: &MachineId, at: u64) {
-    let wish = Request { by: String::new(), at, because: None };
+    let wish = Request { by: String::new(), at, because: None, method: None };
     registry.request_reboot(machine, &wish).await.unwrap();
 }
 

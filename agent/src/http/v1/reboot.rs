@@ -16,9 +16,9 @@ use muster_common::api::reboot::{
 };
 use muster_common::machine::MachineId;
 use muster_common::reboot::{
-    Group, HolderId, HolderKind, HostStatus, Request, SlotOutcome, WaitReason,
+    Group, HolderId, HolderKind, HostStatus, RebootMethod, Request, SlotOutcome, WaitReason,
 };
-use muster_engine::reboot::due::has_fulfilled_wish;
+use muster_engine::reboot::due::is_asked_already;
 use muster_engine::wait::reboots::RebootsWait;
 use tokio::sync::watch;
 
@@ -180,19 +180,20 @@ async fn request_reboot(
     State(app): State<App>,
     Body(request): Body<RebootRequest>,
 ) -> Result<Response, ApiError> {
-    let RebootRequest { id, by, because } = request;
+    let RebootRequest { id, by, because, method } = request;
     let (id, host) = known_host(&app, id).await?;
     let registry = app.lock.reboot_registry();
     let stands = registry.reboot_request(&id).await?.map(|(request, _)| request);
     if let Some(request) =
-        stands.filter(|_| !host.as_ref().is_some_and(|host| has_fulfilled_wish(host.phase)))
+        stands.filter(|standing| is_asked_already(standing, method, host.as_ref()))
     {
         return Ok(json(StatusCode::OK, &Requested { id, request, anew: false, host }));
     }
-    let request =
-        Request { by: by.into(), at: app.wall.unix_seconds(), because: because.map(Into::into) };
+    let (by, because) = (by.into(), because.map(Into::into));
+    let request = Request { by, at: app.wall.unix_seconds(), because, method };
     registry.request_reboot(&id, &request).await?;
-    tracing::info!(machine = %id, by = request.by, because = request.because, "a reboot was requested");
+    let method = request.method.map(RebootMethod::as_str);
+    tracing::info!(machine = %id, by = request.by, because = request.because, method, "a reboot was requested");
     Ok(json(StatusCode::OK, &Requested { id, request, anew: true, host }))
 }
 

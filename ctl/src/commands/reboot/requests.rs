@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_client::Client;
 use muster_common::api::reboot::{CancelRequest, Cancelled, RebootRequest, Reboots, Requested};
 use muster_common::machine::MachineId;
-use muster_common::reboot::{Group, HostStatus, Phase, Strategy};
+use muster_common::reboot::{Group, HostStatus, Phase, RebootMethod, Strategy};
 use muster_common::text::clean_text;
 
 use serde::Serialize;
@@ -56,8 +56,12 @@ pub(super) async fn request_reboots(
 ) -> Result<ExitCode, Error> {
     let mut answers: Vec<Requested> = Vec::new();
     for id in wanted_machines(known, group, &args.machines)? {
-        let request =
-            RebootRequest { id: Some(id), by: asking_user(), because: args.because.clone() };
+        let request = RebootRequest {
+            id: Some(id),
+            by: asking_user(),
+            because: args.because.clone(),
+            method: args.wanted_method(),
+        };
         let answer: Requested = client.post_json("/v1/reboot/request", &request).await?;
         print_asked(console, known, &answer)?;
         answers.push(answer);
@@ -108,7 +112,8 @@ fn print_asked(console: &Console, known: &Reboots, answer: &Requested) -> Result
     let who = machine_label(known, &answer.id);
     if !console.is_json() {
         let line = if answer.anew {
-            format!("{who} is asked to reboot\n")
+            let how = answer.request.method.map_or("reboot", RebootMethod::as_str);
+            format!("{who} is asked to {how}\n")
         } else {
             let by = match answer.request.by.as_str() {
                 "" => String::new(),

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use muster_common::api::reboot::{GroupSlots, RebootHost, RebootWish, Reboots};
 use muster_common::machine::MachineId;
-use muster_common::reboot::{DueReason, Group, Holder, HolderKind, HostStatus, Phase, WaitReason};
+use muster_common::reboot::{
+    DueReason, Group, Holder, HolderKind, HostStatus, Phase, Request, WaitReason,
+};
 use muster_common::snapshot::Unreadable;
 use serde::Serialize;
 
@@ -160,9 +162,8 @@ fn holder_remark(kind: HolderKind) -> String {
 }
 
 fn wish_told(wish: &RebootWish) -> String {
-    let request = wish.request.clone();
-    let due = DueReason::Requested { by: request.by, at: request.at, because: request.because };
-    due.to_string()
+    let Request { by, at, because, method } = wish.request.clone();
+    DueReason::Requested { by, at, because, method }.to_string()
 }
 
 /// A host's phase, since when, and why it does not go on, or why its reboot is due.

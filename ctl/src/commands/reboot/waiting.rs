@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use muster_client::{ApiRequest, ClientError, Limits, ResumableRequest, escape_segment};
 use muster_common::api::reboot::{RebootEvent, Reboots, Requested};
+use muster_common::boot::BootMark;
 use muster_common::machine::MachineId;
 use muster_common::reboot::{Group, HolderId, HostStatus, Phase, WaitReason};
 use muster_common::text::clean_text;
@@ -87,7 +88,7 @@ pub(super) struct RebootWait<'a> {
 /// A machine that is waited for.
 struct AwaitedHost {
     /// The boot it was asked in; absent while it has not said.
-    boot: Option<String>,
+    boot: Option<BootMark>,
     status_text: String,
     /// The failed attempt that was told last.
     shown_problem: Option<String>,
@@ -110,7 +111,7 @@ enum RebootStanding {
 impl<'a> RebootWait<'a> {
     pub(super) fn new(known: &'a Reboots, asked: &[Requested]) -> Self {
         let awaited = |answer: &Requested| AwaitedHost {
-            boot: answer.host.as_ref().map(|host| host.boot.clone()),
+            boot: answer.host.as_ref().map(HostStatus::boot_mark),
             status_text: "nothing heard yet".to_owned(),
             shown_problem: None,
         };
@@ -156,9 +157,9 @@ impl Followable for RebootWait<'_> {
                 now.groups.iter().any(|slots| slots.find_holder(&HolderId::from(id)).is_some());
             // The first it says, if it never said before.
             if awaited.boot.is_none() {
-                awaited.boot = host.filter(|_| asked).map(|host| host.boot.clone());
+                awaited.boot = host.filter(|_| asked).map(HostStatus::boot_mark);
             }
-            match reboot_standing(awaited.boot.as_deref(), host, asked, holds) {
+            match reboot_standing(awaited.boot.as_ref(), host, asked, holds) {
                 RebootStanding::Ended(end) => ended.push((id.clone(), end)),
                 RebootStanding::Going(status_text) => awaited.status_text = status_text,
             }
@@ -220,7 +221,7 @@ impl Followable for RebootWait<'_> {
 /// Returns the state of a machine that was asked in one boot (`None`: it is not known in which). It has rebooted when it is in
 /// another one, is done with what comes after, and neither holds a slot nor is asked any more.
 fn reboot_standing(
-    boot: Option<&str>,
+    boot: Option<&BootMark>,
     host: Option<&HostStatus>,
     asked: bool,
     holds: bool,
@@ -232,7 +233,7 @@ fn reboot_standing(
         };
     };
     let calm = matches!(host.phase, Phase::Idle | Phase::Due | Phase::Waiting | Phase::Unknown);
-    let another = boot.is_some_and(|boot| boot != host.boot);
+    let another = boot.is_some_and(|boot| !boot.is_same(&host.boot_mark()));
     if calm && !asked && !holds {
         // One that was never seen before it had rebooted cannot be told from one that never did.
         return RebootStanding::Ended(if another || boot.is_none() {
@@ -280,6 +281,10 @@ mod tests {
         HostStatus { boot: boot.to_owned(), phase, ..HostStatus::default() }
     }
 
+    fn mark(boot: &str) -> BootMark {
+        BootMark { machine: boot.to_owned(), userspace: Some("u1".to_owned()) }
+    }
+
     fn nobody() -> Reboots {
         serde_json::from_value(serde_json::json!({
             "machine": "1".repeat(32), "groups": [], "hosts": [], "requests": [], "machines": [],
@@ -310,8 +315,10 @@ mod tests {
     fn a_machine_has_rebooted_when_it_is_back_well_and_without_its_slot() {
         let rebooted = RebootStanding::Ended(RebootEnd::Rebooted);
         let stand = |boot, phase, asked, holds| {
-            reboot_standing(Some("b1"), Some(&host(boot, phase)), asked, holds)
+            reboot_standing(Some(&mark("b1")), Some(&host(boot, phase)), asked, holds)
         };
+        let soft = HostStatus { userspace: Some("u2".to_owned()), ..host("b1", Phase::Idle) };
+        assert_eq!(reboot_standing(Some(&mark("b1")), Some(&soft), false, false), rebooted);
         assert_eq!(stand("b2", Phase::Idle, false, false), rebooted);
         assert_eq!(stand("b2", Phase::Waiting, false, false), rebooted, "the next one may be due");
         for (boot, phase, asked, holds) in [
@@ -335,12 +342,12 @@ mod tests {
     fn a_request_that_is_gone_without_a_reboot_was_taken_back() {
         let cancelled = RebootStanding::Ended(RebootEnd::Cancelled);
         let idle = host("b1", Phase::Idle);
-        assert_eq!(reboot_standing(Some("b1"), Some(&idle), false, false), cancelled);
+        assert_eq!(reboot_standing(Some(&mark("b1")), Some(&idle), false, false), cancelled);
         assert_eq!(reboot_standing(None, None, false, false), cancelled);
         // Nothing was taken back while it goes about it.
         let draining = host("b1", Phase::Draining);
         assert_eq!(
-            reboot_standing(Some("b1"), Some(&draining), false, true),
+            reboot_standing(Some(&mark("b1")), Some(&draining), false, true),
             RebootStanding::Going("draining".to_owned())
         );
     }

@@ -8,6 +8,7 @@ use super::action::RebootAction;
 use super::evaluation::{Evaluation, Transition, as_millis};
 use super::observation::SlotState;
 use super::policy::Hook;
+use crate::reboot::due::is_fulfilled_by;
 
 pub(super) fn step(eval: &mut Evaluation<'_>) -> Transition {
     match eval.journal.phase {
@@ -40,8 +41,9 @@ fn step_returned(eval: &mut Evaluation<'_>) -> Transition {
 
 /// Tells whether the wish that this reboot was for still stands: it would make the next one due.
 fn has_unfulfilled_wish(eval: &Evaluation<'_>) -> bool {
-    let wish = |due: &&DueReason| matches!(due, DueReason::Requested { .. });
-    eval.seen.due.iter().filter(wish).any(|due| eval.journal.due.contains(due))
+    let is_fulfilled =
+        |due: &&DueReason| is_fulfilled_by(due, eval.policy.method, eval.journal.soft);
+    eval.seen.due.iter().filter(is_fulfilled).any(|due| eval.journal.due.contains(due))
 }
 
 fn step_settling(eval: &mut Evaluation<'_>) -> Transition {

@@ -2,7 +2,7 @@
 //!
 //! Owns `idle`, `due`, `waiting` and `warning`. No slot is held in them.
 
-use muster_common::reboot::{Phase, Strategy, WaitReason};
+use muster_common::reboot::{Phase, RebootMethod, Strategy, WaitReason};
 
 use super::action::RebootAction;
 use super::evaluation::{Evaluation, Transition, as_millis};
@@ -70,6 +70,10 @@ fn collect_obstacles(eval: &mut Evaluation<'_>) {
     }
     if let WindowState::Closed { opens } = eval.window_opening() {
         eval.push_wait(WaitReason::WindowClosed { opens });
+    }
+    // A hook may be what loads the kernel.
+    if eval.wanted_method() != RebootMethod::Kexec || !eval.policy.hooks.before_reboot {
+        eval.check_method();
     }
     check_inhibitors(eval);
     if eval.policy.block_on_failed && !eval.seen.failed.is_empty() {

@@ -166,6 +166,7 @@ fn step_before_reboot(eval: &mut Evaluation<'_>) -> Transition {
     }
     // Somebody may have begun something since; nobody holds a drained host up for longer than draining may take.
     before::check_inhibitors(eval);
+    eval.check_method();
     if eval.needs_slot()
         && let SlotState::Unknown { problem } = &eval.seen.slots
     {

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use muster_common::reboot::{Journal, Phase, Strategy, WaitReason};
+use muster_common::reboot::{Journal, Phase, RebootMethod, Strategy, WaitReason};
 
 use super::action::RebootAction;
 use super::observation::{CommandState, Observation};
 use super::policy::{Hook, RebootPolicy};
+use crate::reboot::due::method_of;
 use crate::reboot::window::{WindowState, opening_at};
 
 /// The end of one look at a phase.
@@ -83,6 +84,19 @@ impl Evaluation<'_> {
     pub(super) fn needs_slot(&self) -> bool {
         // What this version does not know is the careful one.
         !matches!(self.policy.strategy, Strategy::Now)
+    }
+
+    /// The way in which it reboots.
+    pub(super) fn wanted_method(&self) -> RebootMethod {
+        method_of(self.policy.method, &self.journal.due)
+    }
+
+    /// Waits while the host cannot reboot in that way.
+    pub(super) fn check_method(&mut self) {
+        if let Err(problem) = &self.seen.method {
+            let (method, problem) = (self.wanted_method(), problem.clone());
+            self.push_wait(WaitReason::CannotReboot { method, problem });
+        }
     }
 
     /// Gives up, and says why.

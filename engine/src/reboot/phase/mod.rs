@@ -17,8 +17,9 @@
 //!
 //! Whoever carries out keeps the journal first, on disk, and only then does what [`RebootStep::actions`] says. Actions are
 //! levels, not edges: they say what should be going on in this phase, again and again, and doing one again changes
-//! nothing. So a daemon that is killed finds in its journal at least what it had begun, and begins it again. The boot id
-//! in the journal tells whether the reboot has happened: in another boot than the journal's, it has.
+//! nothing. So a daemon that is killed finds in its journal at least what it had begun, and begins it again. The boot
+//! in the journal tells whether the reboot has happened: in another boot than the journal's, it has. A soft-reboot is a boot
+//! as well ([`BootMark`]), whoever asked for it.
 //!
 //! - The slot is taken in `locking`, so a daemon killed there may hold one: it asks again, which is granted again.
 //! - From `locking` on a slot may be held, so there is no way back to `waiting` but through `giving-up`, which gives it
@@ -36,6 +37,7 @@ mod evaluation;
 mod observation;
 mod policy;
 
+use muster_common::boot::BootMark;
 use muster_common::reboot::{Journal, Phase, PhaseSpan, SlotOutcome, Strategy};
 
 pub use self::action::{RebootAction, RebootStep};
@@ -164,7 +166,8 @@ fn assert_sound(step: &RebootStep) {
 /// Adopts a journal that may be of an earlier boot: the reboot has happened then.
 fn adopt_journal(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -> Journal {
     let mut journal = journal.clone();
-    if journal.boot != seen.boot {
+    if !is_this_boot(&journal, seen) {
+        journal.soft = journal.boot == seen.boot;
         let phase = match journal.phase {
             // The reboot has happened, by us or otherwise, with a slot that may be held.
             Phase::Locking
@@ -183,6 +186,7 @@ fn adopt_journal(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -
         journal.problem = None;
         enter_phase(&mut journal, phase, seen);
     }
+    keep_boot(&mut journal, seen);
     let orphan = matches!(seen.slots, SlotState::Mine { by_host: true, .. });
     let before = matches!(
         journal.phase,
@@ -194,12 +198,27 @@ fn adopt_journal(policy: &RebootPolicy, journal: &Journal, seen: &Observation) -
     journal
 }
 
+/// Tells whether nothing says that there was a boot since the journal was kept, of the machine or of its userspace.
+pub(in crate::reboot) fn is_this_boot(journal: &Journal, seen: &Observation) -> bool {
+    let now = BootMark { machine: seen.boot.clone(), userspace: seen.userspace.clone() };
+    now.is_same(&journal.boot_mark())
+}
+
+/// Notes the boot of now. A userspace that is known is not forgotten because nobody can tell it now.
+fn keep_boot(journal: &mut Journal, seen: &Observation) {
+    if journal.boot != seen.boot || seen.userspace.is_some() {
+        journal.userspace.clone_from(&seen.userspace);
+    }
+    journal.boot.clone_from(&seen.boot);
+}
+
 /// Enters a phase and remembers how long the one before took.
 fn enter_phase(journal: &mut Journal, phase: Phase, seen: &Observation) {
-    if journal.phase == phase && journal.boot == seen.boot {
+    let is_this_boot = is_this_boot(journal, seen);
+    if journal.phase == phase && is_this_boot {
         return;
     }
-    let seconds = if journal.boot == seen.boot {
+    let seconds = if is_this_boot {
         seen.up.saturating_sub(journal.entered_up) / 1000
     } else {
         // Only the clock on the wall goes on over a reboot.
@@ -212,6 +231,7 @@ fn enter_phase(journal: &mut Journal, phase: Phase, seen: &Observation) {
         journal.problem = None;
         journal.well_up = None;
         journal.drain_up = None;
+        journal.soft = false;
     } else if !matches!(journal.phase, Phase::Idle | Phase::Unknown) {
         match journal.passed.iter_mut().find(|span| span.phase == journal.phase) {
             Some(span) => span.seconds = span.seconds.saturating_add(seconds),
@@ -219,7 +239,7 @@ fn enter_phase(journal: &mut Journal, phase: Phase, seen: &Observation) {
         }
     }
     journal.phase = phase;
-    journal.boot.clone_from(&seen.boot);
+    keep_boot(journal, seen);
     journal.entered_up = seen.up;
     journal.since = seen.wall;
 }

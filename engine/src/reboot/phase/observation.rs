@@ -101,14 +101,18 @@ pub struct Observation {
     pub wall: u64,
     /// Milliseconds since the boot, suspend included.
     pub up: u64,
-    /// The boot.
+    /// The boot of the kernel.
     pub boot: String,
+    /// The boot of userspace; `None`: systemd does not tell.
+    pub userspace: Option<String>,
     /// Why a reboot is due; empty: none is.
     pub due: Vec<DueReason>,
     /// The programs that inhibit a shutdown; an error: logind does not answer.
     pub inhibitors: Result<Vec<Inhibitor>, String>,
     /// Sessions of logged-in users.
     pub sessions: u64,
+    /// An error where the host cannot reboot in the way that is wanted: why not, and what to do about it.
+    pub method: Result<(), String>,
     /// Units of the cluster that have failed.
     pub failed: Vec<UnitName>,
     /// When the last host of the group had rebooted.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use muster_common::reboot::{Group, Strategy};
+use muster_common::reboot::{Group, RebootMethod, Strategy};
 
 use crate::reboot::window::Window;
 
@@ -18,6 +18,8 @@ pub const REBOOT_DEADLINE: Duration = Duration::from_secs(10 * 60);
 pub struct RebootPolicy {
     /// The strategy: with a slot, without one, or not at all.
     pub strategy: Strategy,
+    /// The way to reboot, where nobody asks for another.
+    pub method: RebootMethod,
     /// Whose slots.
     pub group: Group,
     /// When it may begin; none: always.

@@ -4,8 +4,9 @@
 //! the next one nothing of them runs. A soft-reboot (systemd-soft-reboot.service(8)) is a boot as well. It stops every unit, and leaves
 //! the kernel, its first process and `/run` as they were, so that the memory survives what it is about.
 
-use muster_common::probe::is_planted;
 use serde::{Deserialize, Serialize};
+
+use crate::probe::is_planted;
 
 /// A boot of a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
