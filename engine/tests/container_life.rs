@@ -538,15 +538,35 @@ fn a_daemon_that_restarts_leaves_alone_what_runs() {
 fn what_ended_while_nobody_looked_is_judged_then() {
     let lines = "[Service]\nRestart=on-failure";
     let running = up(lines).persistent_memory().clone();
-    let restart = "activating/auto-restart (ended with code 1, restart 1)";
-    assert_eq!(adopted(lines, &running, FoundContainer::Ended(ended("1", false))), restart);
+    let held = "activating/interrupted (cut off while the daemon was away)";
+    assert_eq!(adopted(lines, &running, FoundContainer::Ended(ended("1", false))), held);
     assert_eq!(adopted(lines, &running, FoundContainer::Ended(ended("0", false))), "inactive/dead");
-    assert_eq!(adopted(lines, &running, FoundContainer::Absent), "activating/start-pre : prepare");
+    assert_eq!(adopted(lines, &running, FoundContainer::Absent), held);
     // Its engine took it along: that is no end of its own.
     let killed = FoundContainer::Ended(ended("137", false));
     let running = up("").persistent_memory().clone();
     assert_eq!(adopted("", &running, killed), "failed/failed (signal 9)");
-    assert_eq!(adopted_after("", &running, (killed, true)), "activating/start-pre : prepare");
+    assert_eq!(adopted_after("", &running, (killed, true)), held);
+}
+
+#[test]
+fn what_was_cut_off_while_nobody_looked_goes_on_when_somebody_says_so() {
+    let lines = "[Service]\nRestart=on-failure";
+    let memory = up(lines).persistent_memory().clone();
+    let found = (FoundContainer::Ended(ended("1", false)), false);
+    let interrupted =
+        || ContainerLife::adopt_container(policy(lines), memory.clone(), found, seconds("100")).0;
+    let mut life = interrupted();
+    assert_eq!(life.next_deadline(), None, "it waits for no clock");
+    assert_eq!(life.persistent_memory().rest, None, "another daemon judges it again");
+    go_on(&mut life, "101 start => activating/start-pre : prepare");
+    assert_eq!(
+        life.persistent_memory().restarts,
+        1,
+        "it is no other start than a restart by itself"
+    );
+    go_on(&mut interrupted(), "101 stop => inactive/dead");
+    go_on(&mut interrupted(), "101 started => active/running");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod steps;
 
 use std::fmt::Write as _;
 
+use muster_common::state::sub;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, next_steps};
 
@@ -52,8 +53,8 @@ fn parse(line: &str) -> Machine {
                 case.owned.insert(name(), owned);
             }
             ["see", active, rest @ ..] => {
-                let file =
-                    rest.iter().find(|word| !["foreign", "taken", "blocked"].contains(*word));
+                let words = ["foreign", "taken", "blocked", "interrupted"];
+                let file = rest.iter().find(|word| !words.contains(*word));
                 let observed = Observed {
                     active: (*active).into(),
                     foreign: rest.contains(&"foreign") || rest.contains(&"taken"),
@@ -63,6 +64,11 @@ fn parse(line: &str) -> Machine {
                         String::new()
                     },
                     file: file.map(|file| FileHash::of_text(file)),
+                    sub: rest
+                        .iter()
+                        .find(|word| **word == sub::INTERRUPTED)
+                        .map_or("", |word| word)
+                        .to_owned(),
                     ..Observed::default()
                 };
                 case.observed.insert(name(), observed);

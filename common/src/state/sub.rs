@@ -13,6 +13,9 @@ pub const RUNNING: &str = "running";
 pub const EXITED: &str = "exited";
 /// It has failed and waits to be started again.
 pub const AUTO_RESTART: &str = "auto-restart";
+/// A container's run was cut off while no daemon looked after it. It goes on once it is known that the unit still belongs here. Ours, and no
+/// word of systemd's.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// True for the states in which a unit that has failed waits for its service manager to start it again: `auto-restart` and,
 /// since systemd 254, `auto-restart-queued`.

@@ -105,7 +105,6 @@ impl ContainerUnit {
         let generation = match found.as_ref().map(|found| &found.owner) {
             Some(Owner::Ours(identity)) => identity.generation,
             // Somebody has removed it, and it is made again as what it was.
-            _ if is_planted("generation-of-removed-forgotten") => 0,
             _ => remembered.generation,
         };
         let seen = found.as_ref().map_or(FoundContainer::Absent, |found| found.seen);

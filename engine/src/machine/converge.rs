@@ -18,6 +18,7 @@
 //! | launched | this generation | anything | none: it runs, or it ended by itself |
 //! | launched | this generation, and a stop that was cut off | runs | Restart, Settle |
 //! | launched | this generation, and a stop that was cut off | else | Start, Settle |
+//! | launched | this generation | its run was cut off | Start, Settle |
 //! | launched | older generation, launched | runs | Restart, Settle |
 //! | launched | older generation | else | Start, Settle |
 //! | launched | a start begun at this generation | runs | Settle |
@@ -30,6 +31,9 @@
 //! as long as any of its processes is left, whatever systemd says. So what goes is waited for, and what comes back to a
 //! machine on which it is about to end is started: how two runs on one machine follow each other is systemd's affair.
 //!
+//! A unit whose run was cut off while nobody looked after it is up and does not run: what would have been started again by its runner's
+//! rules is started where it still belongs, and stopped elsewhere.
+//!
 //! A start that is under way counts as up wherever the unit is remembered: systemd shows `inactive` for as long as it is in the queue.
 //! A `Write` or `Adopt` of a file with `[Install]` is followed by `Enable`. Whether systemd wants a daemon-reload is for the
 //! runner to see (`NeedDaemonReload`), once for all files written in a pass, so there is no step for it.
@@ -38,7 +42,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use muster_common::probe::is_planted;
-use muster_common::state::{ActiveState, DesiredState};
+use muster_common::state::{ActiveState, DesiredState, sub};
 use muster_common::unit::{FileHash, UnitName};
 
 /// The cluster's wish for one unit on this machine: its placement.
@@ -109,9 +113,15 @@ impl Observed {
         !self.active.is_down()
     }
 
-    /// True while the unit is up and not about to end.
+    /// True where its run was cut off while nobody looked after it: its runner would start it again, and leaves that to whoever knows
+    /// whether it still belongs here.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.sub == sub::INTERRUPTED
+    }
+
+    /// True while the unit is up and not about to end, nor to be started again only if it still belongs here.
     fn is_running(&self) -> bool {
-        self.is_up() && self.active != ActiveState::Deactivating
+        self.is_up() && self.active != ActiveState::Deactivating && !self.is_interrupted()
     }
 }
 
@@ -306,7 +316,8 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     };
 
     let changed = owned.file != file;
-    let cut_off = owned.stopping && !is_planted("cut-off-stop-forgotten");
+    let interrupted = desired == DesiredState::Launched && seen.is_interrupted();
+    let cut_off = interrupted || owned.stopping && !is_planted("cut-off-stop-forgotten");
     let settled = (owned.generation, owned.desired) == (generation, desired) && !cut_off;
     let mut steps = Vec::new();
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.

@@ -39,8 +39,12 @@ impl Machine {
                     Step::Disable => owned.enabled = false,
                     Step::Start { .. } | Step::Restart { .. } => {
                         seen.active = ActiveState::Active;
+                        seen.sub.clear();
                     }
-                    Step::Stop => seen.active = ActiveState::Inactive,
+                    Step::Stop => {
+                        seen.active = ActiveState::Inactive;
+                        seen.sub.clear();
+                    }
                     Step::Settle { generation, desired } => {
                         owned.generation = *generation;
                         owned.desired = *desired;

@@ -123,6 +123,9 @@ impl ContainerLife {
 
     /// A container found by a daemon that has just started, and what to do about it. One that runs is left alone, and so is one that has
     /// ended by itself; `was_taken_along` says that it ended because its engine did.
+    ///
+    /// One that would be started again is [`Phase::Interrupted`]: while nobody looked after it its unit may have been moved, and it
+    /// goes on with the next start that is asked for.
     pub fn adopt_container(
         policy: ContainerPolicy,
         memory: LifeMemory,
@@ -152,12 +155,15 @@ impl ContainerLife {
                 life.phase = life.starting_phase(now);
                 life.step(now, LifeEvent::Started);
                 let along = was_taken_along;
-                life.step(
-                    now,
-                    if along { LifeEvent::TakenAlong(ended) } else { LifeEvent::Ended(ended) },
-                )
+                let event =
+                    if along { LifeEvent::TakenAlong(ended) } else { LifeEvent::Ended(ended) };
+                let actions = life.step(now, event);
+                life.hold_start(actions)
             }
-            (FoundContainer::Absent, None) if wanted => life.begin(now),
+            (FoundContainer::Absent, None) if wanted => {
+                let actions = life.begin(now);
+                life.hold_start(actions)
+            }
             (FoundContainer::Absent | FoundContainer::Ended(_), None) => {
                 life.come_to_rest(RestState::Dead);
                 Vec::new()
@@ -195,7 +201,11 @@ impl ContainerLife {
             | Phase::Stop { deadline, .. } => deadline,
             Phase::Kill { again, .. } => Some(again),
             Phase::Wait { until } => Some(until),
-            Phase::Dead | Phase::Running | Phase::Exited | Phase::Failed(_) => None,
+            Phase::Dead
+            | Phase::Running
+            | Phase::Exited
+            | Phase::Interrupted
+            | Phase::Failed(_) => None,
         }
     }
 
@@ -222,6 +232,10 @@ impl ContainerLife {
 
     fn on_start(&mut self, now: Duration) -> Vec<ContainerAction> {
         self.memory.wanted = true;
+        if self.phase == Phase::Interrupted {
+            // It goes on, as it would have with a daemon there.
+            return self.begin(now);
+        }
         self.memory.restarts = 0;
         match &mut self.phase {
             Phase::Dead | Phase::Failed(_) | Phase::Wait { .. } => self.begin(now),
@@ -229,9 +243,11 @@ impl ContainerLife {
                 *then = AfterStop::Start;
                 Vec::new()
             }
-            Phase::Prepare { .. } | Phase::Start { .. } | Phase::Running | Phase::Exited => {
-                Vec::new()
-            }
+            Phase::Prepare { .. }
+            | Phase::Start { .. }
+            | Phase::Running
+            | Phase::Exited
+            | Phase::Interrupted => Vec::new(),
         }
     }
 
@@ -262,7 +278,7 @@ impl ContainerLife {
                 *then = AfterStop::Rest;
                 Vec::new()
             }
-            Phase::Exited | Phase::Wait { .. } => {
+            Phase::Exited | Phase::Wait { .. } | Phase::Interrupted => {
                 self.come_to_rest(RestState::Dead);
                 Vec::new()
             }
@@ -287,7 +303,11 @@ impl ContainerLife {
                     if at_once { Phase::Running } else { Phase::Start { running: true, deadline } };
             }
             // By hand, and who may start a unit of the cluster's by hand may see it run.
-            Phase::Dead | Phase::Exited | Phase::Failed(_) | Phase::Wait { .. } => {
+            Phase::Dead
+            | Phase::Exited
+            | Phase::Failed(_)
+            | Phase::Wait { .. }
+            | Phase::Interrupted => {
                 self.memory.rest = None;
                 self.memory.unmet = false;
                 self.phase = Phase::Running;
@@ -380,6 +400,7 @@ impl ContainerLife {
             | Phase::Prepare { .. }
             | Phase::Exited
             | Phase::Wait { .. }
+            | Phase::Interrupted
             | Phase::Failed(_) => Vec::new(),
         }
     }
@@ -421,7 +442,11 @@ impl ContainerLife {
             Phase::Stop { then, .. } => self.kill_container(now, true, then),
             Phase::Kill { late, then, .. } => self.kill_container(now, late, then),
             Phase::Wait { .. } => self.begin(now),
-            Phase::Dead | Phase::Running | Phase::Exited | Phase::Failed(_) => Vec::new(),
+            Phase::Dead
+            | Phase::Running
+            | Phase::Exited
+            | Phase::Interrupted
+            | Phase::Failed(_) => Vec::new(),
         }
     }
 
@@ -443,6 +468,20 @@ impl ContainerLife {
         };
         self.phase = Phase::Prepare { deadline };
         vec![ContainerAction::Prepare]
+    }
+
+    /// Has what would be started again wait until somebody asks for it.
+    fn hold_start(&mut self, actions: Vec<ContainerAction>) -> Vec<ContainerAction> {
+        let begins = matches!(self.phase, Phase::Prepare { .. } | Phase::Wait { .. });
+        if !begins || is_planted("interrupted-run-goes-on-unasked") {
+            return actions;
+        }
+        if matches!(self.phase, Phase::Prepare { .. }) {
+            // The start that it is to be is counted then.
+            self.memory.starts.pop();
+        }
+        self.phase = Phase::Interrupted;
+        Vec::new()
     }
 
     /// The phase of a container whose start was asked for.
@@ -521,7 +560,7 @@ impl ContainerLife {
         debug_assert_eq!(self.memory.rest.map(RestState::to_phase), rests.then_some(self.phase));
         // Nobody starts what the cluster does not want: a stop takes every start that was to come out of the phases.
         let starts = match self.phase {
-            Phase::Prepare { .. } | Phase::Wait { .. } => true,
+            Phase::Prepare { .. } | Phase::Wait { .. } | Phase::Interrupted => true,
             Phase::Stop { then, .. } | Phase::Kill { then, .. } => then == AfterStop::Start,
             _ => false,
         };

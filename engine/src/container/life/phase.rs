@@ -46,6 +46,9 @@ pub enum Phase {
         /// Until then.
         until: Duration,
     },
+    /// Its run was cut off while no daemon looked after it, by whatever `Restart=` or its engine's going would have it start again after.
+    /// Whether it still belongs here is for others to say first: see [`super::ContainerLife::adopt_container`].
+    Interrupted,
     /// It does not run, and should.
     Failed(LifeResult),
 }

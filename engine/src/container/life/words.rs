@@ -9,9 +9,10 @@ impl ContainerLife {
     pub fn active_state(&self) -> ActiveState {
         match self.phase {
             Phase::Dead => ActiveState::Inactive,
-            Phase::Prepare { .. } | Phase::Start { .. } | Phase::Wait { .. } => {
-                ActiveState::Activating
-            }
+            Phase::Prepare { .. }
+            | Phase::Start { .. }
+            | Phase::Wait { .. }
+            | Phase::Interrupted => ActiveState::Activating,
             Phase::Running | Phase::Exited => ActiveState::Active,
             Phase::Stop { .. } | Phase::Kill { .. } => ActiveState::Deactivating,
             Phase::Failed(_) => ActiveState::Failed,
@@ -29,6 +30,7 @@ impl ContainerLife {
             Phase::Stop { .. } => "stop-sigterm",
             Phase::Kill { .. } => "stop-sigkill",
             Phase::Wait { .. } => sub::AUTO_RESTART,
+            Phase::Interrupted => sub::INTERRUPTED,
             Phase::Failed(_) => sub::FAILED,
         }
     }
@@ -50,6 +52,7 @@ impl ContainerLife {
                 Some(code) => format!("ended with code {code}, restart {}", self.memory.restarts),
                 None => format!("restart {}", self.memory.restarts),
             },
+            Phase::Interrupted => "cut off while the daemon was away".to_owned(),
             Phase::Start { running: true, .. } => match self.health {
                 Some(HealthState::Unhealthy) => "unhealthy".to_owned(),
                 Some(_) => "waiting for its health check".to_owned(),

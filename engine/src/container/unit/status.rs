@@ -102,7 +102,7 @@ pub(super) fn is_failure(phase: Phase) -> bool {
 
 /// True when the unit is at rest: nothing runs, and nothing is to happen by itself.
 pub(super) fn is_at_rest(phase: Phase) -> bool {
-    matches!(phase, Phase::Dead | Phase::Exited | Phase::Failed(_))
+    matches!(phase, Phase::Dead | Phase::Exited | Phase::Interrupted | Phase::Failed(_))
 }
 
 /// True while the container runs, as far as its life knows.
@@ -116,8 +116,10 @@ pub(super) fn settled_state(phase: Phase) -> Option<SettledOutcome> {
         Phase::Running | Phase::Exited => Some(SettledOutcome::Up),
         Phase::Dead => Some(SettledOutcome::Down),
         Phase::Failed(_) | Phase::Wait { .. } => Some(SettledOutcome::Failed),
-        Phase::Prepare { .. } | Phase::Start { .. } | Phase::Stop { .. } | Phase::Kill { .. } => {
-            None
-        }
+        Phase::Prepare { .. }
+        | Phase::Start { .. }
+        | Phase::Stop { .. }
+        | Phase::Kill { .. }
+        | Phase::Interrupted => None,
     }
 }

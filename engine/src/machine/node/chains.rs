@@ -79,8 +79,9 @@ impl Node {
         seen.observed.sub = observed.sub;
         seen.invocation = invocation;
         self.report.mark_stale(unit.clone());
-        // The end of a job is noted in a pass.
-        if is_down && self.is_job(&unit) {
+        // The end of a job is noted in a pass, and whether a run that was cut off goes on is decided in one.
+        let is_interrupted = seen.observed.is_interrupted();
+        if is_interrupted || is_down && self.is_job(&unit) {
             self.pass.due = true;
         }
     }
