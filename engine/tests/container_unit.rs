@@ -484,10 +484,9 @@ fn a_unit_that_could_not_be_removed_goes_on_where_it_was() {
         3 prepared    => start for 7; activating/start
         4 remove      => nothing
         5 started abc => remove abc
-        6 unremoved   => start for 7 in place of abc
-        7 started def => inspect def; active/running def
-        8 remove      => remove def
-        9 abc none    => nothing
+        6 unremoved   => inspect abc; active/running abc
+        7 abc runs    => nothing
+        8 remove      => remove abc
         9 removed     => forget
         ",
     );

@@ -47,6 +47,7 @@ fn a_rule_of_a_leader_that_is_left_out_is_noticed() {
         "members-not-recorded",
         "members-under-way-taken-for-leave",
         "own-commit-not-waited-for",
+        "own-members-taken-for-leave",
         "resigned-leader-stays-away",
         "restored-store-waited-for",
         "return-in-one-boot-overlooked",

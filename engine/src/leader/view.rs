@@ -37,9 +37,9 @@ pub(super) struct LeaderView {
     own_held: OwnHeldWrites,
     /// Members as the store has them.
     pub(super) members: BTreeSet<MachineId>,
-    /// Members that we have sent to be written, without knowing whether that was carried out: no answer has come yet, or none ever
-    /// will. The watch may tell of them before.
-    doubtful_members: Vec<BTreeSet<MachineId>>,
+    /// Members that we have sent to be written, and of which the watch has not told yet: no answer has come, or none ever will, or it
+    /// came first.
+    own_members: Vec<BTreeSet<MachineId>>,
     /// Machines that have taken their leave and are still here.
     leaving: BTreeSet<MachineId>,
     /// The boot that each machine is registered from, and whether it says that it goes.
@@ -83,7 +83,7 @@ impl LeaderView {
             held_seen: BTreeSet::new(),
             own_held: OwnHeldWrites::default(),
             members: BTreeSet::new(),
-            doubtful_members: Vec::new(),
+            own_members: Vec::new(),
             leaving: BTreeSet::new(),
             registered: BTreeMap::new(),
         }
@@ -227,7 +227,7 @@ impl LeaderView {
             reached("revision-goes-backwards");
             self.went_back = true;
             self.own_held = OwnHeldWrites::default();
-            self.doubtful_members.clear();
+            self.own_members.clear();
         }
         self.deadlines.set_all(&snapshot.cordons, now);
         let scheduler = Scheduler::new(snapshot);
@@ -343,17 +343,22 @@ impl LeaderView {
         self.freeze.on_machine_returned(machine);
     }
 
-    /// The members have been written. Every write rests on what was seen, so that no doubtful one can be carried out after it.
+    /// The members have been written. Every write rests on what was seen, so that no doubtful one can be carried out after it. A listing
+    /// that is older than the write may still come, and the watch tells of it after that.
     pub(super) fn on_members_written(&mut self, members: BTreeSet<MachineId>) {
-        self.members = members;
-        self.doubtful_members.clear();
+        let is_seen = self.members == members;
+        self.members.clone_from(&members);
+        self.own_members.clear();
+        if !is_seen && !is_planted("own-members-taken-for-leave") {
+            self.own_members.push(members);
+        }
     }
 
     /// The members are about to be written: whether they have been is not known before the answer, or before the watch tells of them. A
     /// write that is not answered stays in doubt until one that is.
     pub(super) fn on_members_sent(&mut self, members: BTreeSet<MachineId>) {
-        if !self.doubtful_members.contains(&members) {
-            self.doubtful_members.push(members);
+        if !self.own_members.contains(&members) {
+            self.own_members.push(members);
         }
     }
 
@@ -363,7 +368,7 @@ impl LeaderView {
     fn follow_members(&mut self, members: &BTreeSet<MachineId>, is_written: bool) {
         let is_found = !is_written && !is_planted("found-members-taken-for-leave");
         let is_ours =
-            self.doubtful_members.contains(members) && !is_planted("late-members-taken-for-leave");
+            self.own_members.contains(members) && !is_planted("late-members-taken-for-leave");
         let goes =
             |machine: &MachineId| self.registered.get(machine).is_some_and(|(_, says_so)| *says_so);
         let here = self.freeze.live_machines();
@@ -373,7 +378,7 @@ impl LeaderView {
             .filter(|machine| here.contains(*machine) && (!(is_ours || is_found) || goes(machine)));
         self.leaving.extend(left.cloned());
         if is_ours {
-            self.doubtful_members.clear();
+            self.own_members.clear();
         }
         // It was our own record, overtaken by a later one of ours.
         self.leaving.retain(|machine| !members.contains(machine));

@@ -31,6 +31,8 @@ pub(crate) struct PaperCluster {
     pending: Vec<(u64, Change)>,
     /// The leader has to begin anew.
     reset: bool,
+    /// The listing that it begins anew with, of before what is pending.
+    listing: Option<Snapshot>,
     /// The records as they were backed up.
     backup: Snapshot,
 }
@@ -46,6 +48,12 @@ impl PaperCluster {
     /// A watch that begins, or that does not know what it has missed.
     pub(crate) fn begin_anew(&mut self) {
         self.reset = true;
+    }
+
+    /// The same with a listing that is made now and comes later.
+    pub(crate) fn list_early(&mut self) {
+        self.pending.clear();
+        self.listing = Some(self.snapshot.clone());
     }
 
     pub(crate) fn back_up(&mut self) {
@@ -65,10 +73,11 @@ impl PaperCluster {
         if std::mem::take(&mut self.reset) {
             return vec![ClusterEvent::Reset(Box::new(self.snapshot.clone()))];
         }
-        let events = pending.into_iter();
-        events
-            .map(|(revision, change)| ClusterEvent::Changes { revision, changes: vec![change] })
-            .collect()
+        let listing = self.listing.take().map(|listed| ClusterEvent::Reset(Box::new(listed)));
+        let changes = pending
+            .into_iter()
+            .map(|(revision, change)| ClusterEvent::Changes { revision, changes: vec![change] });
+        listing.into_iter().chain(changes).collect()
     }
 
     pub(crate) fn register(&mut self, id: &str) {

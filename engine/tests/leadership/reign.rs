@@ -327,6 +327,7 @@ impl Player for Reign {
             ("back-up", _) => self.store.back_up(),
             ("restore", _) => self.store.restore(),
             ("reset", _) => self.store.begin_anew(),
+            ("list-early", _) => self.store.list_early(),
             ("show", _) => self.show(),
             _ => self.change_cluster(verb, arguments),
         }

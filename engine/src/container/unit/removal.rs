@@ -45,8 +45,9 @@ impl ContainerUnit {
         match (input, self.removal) {
             (UnitInput::WorkDone(result), UnitRemoval::WaitsForStart { .. }) => {
                 self.under_way = None;
-                if let WorkResult::Started { id, .. } = result {
+                if let WorkResult::Started { id, since } = result {
                     self.container = Some(id);
+                    self.note_running(since);
                     self.replaced = None;
                 }
                 self.remove_containers(effects);
@@ -70,6 +71,11 @@ impl ContainerUnit {
     fn resume_work(&mut self, at: &Moment, effects: &mut Vec<UnitEffect>) {
         match self.life.current_phase() {
             Phase::Prepare { .. } => self.queue.push_back(ContainerAction::Prepare),
+            // It was made while its removal waited for it.
+            Phase::Start { running: false, .. } if self.container.is_some() => {
+                self.live_on(at, LifeEvent::Started, effects);
+                self.request_inspection(effects);
+            }
             Phase::Start { running: false, .. } => self.queue.push_back(ContainerAction::Start),
             // The start that made it was called off, so nobody would ever tell of its end.
             Phase::Stop { .. } | Phase::Kill { .. } if self.container.is_none() => {
