@@ -1,9 +1,11 @@
 //! Entries of the facts that a file of its own keeps.
 //!
-//! Owns their shapes; see [`crate::by_hand`] and [`crate::unit_starts`].
+//! Owns their shapes; see [`crate::by_hand`], [`crate::unit_starts`] and [`crate::conditions`].
 
 use bytes::Bytes;
 use muster_common::unit::UnitName;
+
+use crate::moment::Micros;
 
 /// The values that were written by hand into one place, and not taken away again.
 #[derive(Debug, Default)]
@@ -21,4 +23,37 @@ pub(crate) struct CountedStart {
     pub(crate) machine: String,
     /// A backup was put back since, of before the unit was placed there: only the machine itself knows of it.
     pub(crate) is_forgotten: bool,
+}
+
+/// The condition of a machine's daemon, for itself: alive, awake, and with a sound line.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Condition {
+    /// True if it is well.
+    pub(crate) is_well: bool,
+    /// Since when that is so.
+    pub(crate) since: Micros,
+    /// The moment of the last boot.
+    pub(crate) booted: Micros,
+    /// True from when it has said goodbye until it is registered again.
+    pub(crate) has_left: bool,
+    /// Since when nothing of it has reached the store: no daemon, one that stands still, or a line that is cut.
+    pub(crate) silent_since: Option<Micros>,
+    /// The moment at which it was silent last and ceased to be.
+    pub(crate) heard_since: Micros,
+    /// The same as [`Self::silent_since`], and moments between two silences that were too short for anything do not count.
+    pub(crate) faint_since: Option<Micros>,
+    /// The moment at which its lease was ended by force last.
+    pub(crate) set_back: Option<Micros>,
+    /// Its registration has ended, and rightly so or not; `None` while there is one.
+    pub(crate) lost_rightly: Option<bool>,
+    /// The moment at which it went off last.
+    pub(crate) went_off: Micros,
+    /// Since when its line has been cut both ways while its daemon ran.
+    pub(crate) cut_since: Option<Micros>,
+    /// The moment at which it was registered last.
+    pub(crate) registered: Micros,
+    /// It has booted with the note on its disk that the store was away before it went.
+    pub(crate) booted_in_outage: bool,
+    /// The moment at which it asked to be counted on with that note on its disk, if it is there since.
+    pub(crate) asked_with_note: Option<Micros>,
 }

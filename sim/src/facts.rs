@@ -12,7 +12,7 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_store::{KeyChange, KeyValue};
 use serde::Deserialize;
 
-use crate::fact_entries::{ByHand, CountedStart};
+use crate::fact_entries::{ByHand, Condition, CountedStart};
 use crate::machine::PREFIX;
 use crate::moment::Micros;
 
@@ -29,10 +29,6 @@ pub(crate) struct WantedUnit {
 
 /// A placement over time; `None`: there was none.
 pub(crate) type PlaceHistory = Vec<(Micros, Option<WantedUnit>)>;
-
-/// A moment that is too short for a daemon to be heard in: it asks again half a second after it has failed, over a line that has to be
-/// made anew.
-const BREATH: Micros = Micros::from_secs(1);
 
 /// The facts.
 #[derive(Debug, Default)]
@@ -88,39 +84,6 @@ pub(crate) struct RecordChange {
     pub(crate) key: String,
     /// Its value from then on; `None`: gone.
     pub(crate) value: Option<Bytes>,
-}
-
-/// The condition of a machine's daemon, for itself: alive, awake, and with a sound line.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Condition {
-    /// True if it is well.
-    pub(crate) is_well: bool,
-    /// Since when that is so.
-    pub(crate) since: Micros,
-    /// The moment of the last boot.
-    pub(crate) booted: Micros,
-    /// True from when it has said goodbye until it is registered again.
-    pub(crate) has_left: bool,
-    /// Since when nothing of it has reached the store: no daemon, one that stands still, or a line that is cut.
-    pub(crate) silent_since: Option<Micros>,
-    /// The moment at which it was silent last and ceased to be.
-    pub(crate) heard_since: Micros,
-    /// The same as [`Self::silent_since`], and moments between two silences that were too short for anything do not count.
-    pub(crate) faint_since: Option<Micros>,
-    /// The moment at which its lease was ended by force last.
-    pub(crate) set_back: Option<Micros>,
-    /// Its registration has ended, and rightly so or not; `None` while there is one.
-    pub(crate) lost_rightly: Option<bool>,
-    /// The moment at which it went off last.
-    pub(crate) went_off: Micros,
-    /// Since when its line has been cut both ways while its daemon ran.
-    pub(crate) cut_since: Option<Micros>,
-    /// The moment at which it was registered last.
-    pub(crate) registered: Micros,
-    /// It has booted with the note on its disk that the store was away before it went.
-    pub(crate) booted_in_outage: bool,
-    /// The moment at which it asked to be counted on with that note on its disk, if it is there since.
-    pub(crate) asked_with_note: Option<Micros>,
 }
 
 /// The promise that a user was given about a unit.
@@ -409,35 +372,9 @@ impl Facts {
         self.store_sound_for(time) && self.machines.values().all(well) && !self.any_cordon()
     }
 
-    /// A machine's registration has come, or has ended: rightly so, or not.
-    pub(crate) fn note_registration(&mut self, machine: &str, lost_rightly: Option<bool>) {
-        let condition = self.machines.entry(machine.to_owned()).or_default();
-        condition.lost_rightly = lost_rightly;
-        if lost_rightly.is_none() {
-            condition.registered = self.now;
-        }
-    }
-
     /// True if the store has been sound for a time.
     pub(crate) fn store_sound_for(&self, time: Micros) -> bool {
         self.store_sound_since.is_some_and(|since| since + time <= self.now)
-    }
-
-    /// Sets whether a machine is well.
-    pub(crate) fn set_condition(&mut self, machine: &str, is_well: bool) {
-        let condition = self.machines.entry(machine.to_owned()).or_default();
-        if condition.is_well != is_well {
-            condition.is_well = is_well;
-            condition.since = self.now;
-        }
-    }
-
-    /// A machine's lease was ended by force: it is as if it had been away until now.
-    pub(crate) fn note_setback(&mut self, machine: &str) {
-        if let Some(condition) = self.machines.get_mut(machine) {
-            condition.since = self.now;
-            condition.set_back = Some(self.now);
-        }
     }
 
     /// Machines whose units are held, because too many vanished together.
@@ -450,23 +387,6 @@ impl Facts {
         let leader = self.find_record("leader").map(|record| record.value.as_ref());
         let leader = leader.and_then(|value| serde_json::from_slice::<HeldByLeader>(value).ok());
         leader.map(|leader| leader.held).unwrap_or_default()
-    }
-
-    /// A machine says goodbye.
-    pub(crate) fn note_farewell(&mut self, machine: &str) {
-        let condition = self.machines.entry(machine.to_owned()).or_default();
-        // One that nobody hears has said nothing.
-        condition.has_left = condition.is_well;
-    }
-
-    /// A machine that goes down ends its own lease.
-    pub(crate) fn note_own_end(&mut self, machine: &str) {
-        self.machines.entry(machine.to_owned()).or_default().has_left = true;
-    }
-
-    /// A machine goes off.
-    pub(crate) fn note_end_of_boot(&mut self, machine: &str) {
-        self.machines.entry(machine.to_owned()).or_default().went_off = self.now;
     }
 
     /// Machines are cut off together: half of those that are registered, and two at least, or it counts for nothing. One that has said
@@ -495,22 +415,6 @@ impl Facts {
         } else if let Some(began) = outage_began.take() {
             self.last_outage = Some((began, self.now));
         }
-    }
-
-    /// Sets whether nothing of a machine reaches the store, and whether its daemon knows nothing of the store.
-    pub(crate) fn set_silence(&mut self, machine: &str, is_silent: bool, is_cut: bool) {
-        let now = self.now;
-        let condition = self.machines.entry(machine.to_owned()).or_default();
-        let was_silent = condition.silent_since.is_some();
-        if is_silent && !was_silent && condition.heard_since + BREATH <= now {
-            condition.faint_since = None;
-        }
-        if was_silent && !is_silent {
-            condition.heard_since = now;
-        }
-        condition.silent_since = condition.silent_since.or(Some(now)).filter(|_| is_silent);
-        condition.faint_since = condition.faint_since.or(condition.silent_since);
-        condition.cut_since = condition.cut_since.or(Some(now)).filter(|_| is_cut);
     }
 
     /// True if any machine is cordoned, or was a short time ago.

@@ -10,6 +10,7 @@ mod by_hand;
 mod calm;
 mod clock;
 pub mod command;
+mod conditions;
 mod connections;
 mod container_faults;
 pub mod containers;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use muster_common::unit::UnitName;
 
 use super::Findings;
-use crate::facts::{Condition, Facts};
+use crate::fact_entries::Condition;
+use crate::facts::Facts;
 
 /// True for a unit that may not run twice.
 pub(crate) fn is_single(unit: &UnitName) -> bool {

@@ -1,0 +1,71 @@
+//! The conditions of machines, as the checks see them.
+//!
+//! Owns what is known of each: whether it is well and since when, whether it is heard, whether it has said goodbye. It judges nothing.
+
+use crate::facts::Facts;
+use crate::moment::Micros;
+
+/// A moment that is too short for a daemon to be heard in: it asks again half a second after it has failed, over a line that has to be
+/// made anew.
+const BREATH: Micros = Micros::from_secs(1);
+
+impl Facts {
+    /// A machine's registration has come, or has ended: rightly so, or not.
+    pub(crate) fn note_registration(&mut self, machine: &str, lost_rightly: Option<bool>) {
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        condition.lost_rightly = lost_rightly;
+        if lost_rightly.is_none() {
+            condition.registered = self.now;
+        }
+    }
+
+    /// Sets whether a machine is well.
+    pub(crate) fn set_condition(&mut self, machine: &str, is_well: bool) {
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        if condition.is_well != is_well {
+            condition.is_well = is_well;
+            condition.since = self.now;
+        }
+    }
+
+    /// A machine's lease was ended by force: it is as if it had been away until now.
+    pub(crate) fn note_setback(&mut self, machine: &str) {
+        if let Some(condition) = self.machines.get_mut(machine) {
+            condition.since = self.now;
+            condition.set_back = Some(self.now);
+        }
+    }
+
+    /// A machine says goodbye.
+    pub(crate) fn note_farewell(&mut self, machine: &str) {
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        // One that nobody hears has said nothing.
+        condition.has_left = condition.is_well;
+    }
+
+    /// A machine that goes down ends its own lease.
+    pub(crate) fn note_own_end(&mut self, machine: &str) {
+        self.machines.entry(machine.to_owned()).or_default().has_left = true;
+    }
+
+    /// A machine goes off.
+    pub(crate) fn note_end_of_boot(&mut self, machine: &str) {
+        self.machines.entry(machine.to_owned()).or_default().went_off = self.now;
+    }
+
+    /// Sets whether nothing of a machine reaches the store, and whether its daemon knows nothing of the store.
+    pub(crate) fn set_silence(&mut self, machine: &str, is_silent: bool, is_cut: bool) {
+        let now = self.now;
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        let was_silent = condition.silent_since.is_some();
+        if is_silent && !was_silent && condition.heard_since + BREATH <= now {
+            condition.faint_since = None;
+        }
+        if was_silent && !is_silent {
+            condition.heard_since = now;
+        }
+        condition.silent_since = condition.silent_since.or(Some(now)).filter(|_| is_silent);
+        condition.faint_since = condition.faint_since.or(condition.silent_since);
+        condition.cut_since = condition.cut_since.or(Some(now)).filter(|_| is_cut);
+    }
+}
