@@ -2,12 +2,25 @@
 //!
 //! Owns what is known of each: whether it is well and since when, whether it is heard, whether it has said goodbye. It judges nothing.
 
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
 use crate::facts::Facts;
 use crate::moment::Micros;
 
 /// A moment that is too short for a daemon to be heard in: it asks again half a second after it has failed, over a line that has to be
 /// made anew.
 const BREATH: Micros = Micros::from_secs(1);
+
+/// The time that a machine that was away has to be taken note of again.
+pub(crate) const RETURN: Micros = Micros::from_secs(3);
+
+/// The part of the record of the members that is looked at.
+#[derive(Debug, Default, Deserialize)]
+struct Members {
+    machines: BTreeSet<String>,
+}
 
 impl Facts {
     /// A machine's registration has come, or has ended: rightly so, or not.
@@ -19,12 +32,18 @@ impl Facts {
         }
     }
 
-    /// Sets whether a machine is well.
+    /// Sets whether a machine is well. One that was well for a moment in which nobody can be sure to be heard has been away all the time.
     pub(crate) fn set_condition(&mut self, machine: &str, is_well: bool) {
         let condition = self.machines.entry(machine.to_owned()).or_default();
         if condition.is_well != is_well {
             condition.is_well = is_well;
-            condition.since = self.now;
+            let well_for = self.now - condition.since;
+            let since = std::mem::replace(&mut condition.since, self.now);
+            if is_well {
+                condition.away_before = since;
+            } else if well_for < RETURN {
+                condition.since = condition.away_before;
+            }
         }
     }
 
@@ -41,6 +60,18 @@ impl Facts {
         let condition = self.machines.entry(machine.to_owned()).or_default();
         // One that nobody hears has said nothing.
         condition.has_left = condition.is_well;
+        condition.parting_since = Some(self.now);
+    }
+
+    /// A record of the members has taken the place of another: who says goodbye and is out of it has been heard.
+    pub(crate) fn note_members(&mut self, before: Option<&[u8]>, now: &[u8]) {
+        let members = |value: &[u8]| serde_json::from_slice::<Members>(value).unwrap_or_default();
+        let (before, now) = (before.map(members).unwrap_or_default(), members(now));
+        for machine in before.machines.difference(&now.machines) {
+            if let Some(condition) = self.machines.get_mut(machine) {
+                condition.has_left |= condition.parting_since.is_some();
+            }
+        }
     }
 
     /// A machine that goes down ends its own lease.

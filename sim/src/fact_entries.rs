@@ -32,6 +32,10 @@ pub(crate) struct Condition {
     pub(crate) is_well: bool,
     /// Since when that is so.
     pub(crate) since: Micros,
+    /// Since when it was away before it was well.
+    pub(crate) away_before: Micros,
+    /// The moment since which it goes down, and says so to whoever hears it.
+    pub(crate) parting_since: Option<Micros>,
     /// The moment of the last boot.
     pub(crate) booted: Micros,
     /// True from when it has said goodbye until it is registered again.

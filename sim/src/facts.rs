@@ -45,6 +45,10 @@ pub(crate) struct Facts {
     pub(crate) machines: BTreeMap<String, Condition>,
     /// Since when the store answers and takes writes; `None` while it does not.
     pub(crate) store_sound_since: Option<Micros>,
+    /// Since when every member is well and every line to one is sound; `None` while that is not so.
+    pub(crate) ways_sound_since: Option<Micros>,
+    /// The last time at which the store had no room: from when, and until when if it has some again.
+    pub(crate) last_full: Option<(Micros, Option<Micros>)>,
     /// The last outage of the store that is over.
     pub(crate) last_outage: Option<(Micros, Micros)>,
     /// Machines that were cut off together, from when to when.
@@ -185,7 +189,8 @@ impl Promise {
 impl Facts {
     /// The facts before anything has happened.
     pub(crate) fn new() -> Self {
-        Self { store_sound_since: Some(Micros::ZERO), ..Self::default() }
+        let since = Some(Micros::ZERO);
+        Self { store_sound_since: since, ways_sound_since: since, ..Self::default() }
     }
 
     /// Takes over what has changed in the store at a revision.
@@ -194,7 +199,11 @@ impl Facts {
         for change in changes {
             let value = match change {
                 KeyChange::Put(record) => {
-                    self.records.insert(record.key.clone(), record.clone());
+                    let before = self.records.insert(record.key.clone(), record.clone());
+                    if record.key.strip_prefix(PREFIX) == Some("members") {
+                        let before = before.as_ref().map(|record| record.value.as_ref());
+                        self.note_members(before, &record.value);
+                    }
                     Some(record)
                 }
                 KeyChange::Delete { key } => {
@@ -217,6 +226,7 @@ impl Facts {
                 // What it wrote before it heard that it goes says nothing.
                 let is_back = condition.is_well;
                 condition.has_left = says_goodbye(record) || condition.has_left && !is_back;
+                condition.parting_since = condition.parting_since.filter(|_| condition.has_left);
             }
             if let Some((machine, unit)) = parse_place(key) {
                 let place = value.and_then(|record| decode_wanted(&record.value));
@@ -406,6 +416,21 @@ impl Facts {
     /// Sets whether the store is sound.
     pub(crate) fn set_store_sound(&mut self, sound: bool) {
         self.store_sound_since = self.store_sound_since.or(Some(self.now)).filter(|_| sound);
+    }
+
+    /// Sets whether every way to the store is sound.
+    pub(crate) fn set_ways_sound(&mut self, sound: bool) {
+        self.ways_sound_since = self.ways_sound_since.or(Some(self.now)).filter(|_| sound);
+    }
+
+    /// Sets whether the store has no room.
+    pub(crate) fn set_full(&mut self, is_full: bool) {
+        match self.last_full {
+            Some((_, None)) if is_full => {}
+            _ if is_full => self.last_full = Some((self.now, None)),
+            Some((began, None)) => self.last_full = Some((began, Some(self.now))),
+            _ => {}
+        }
     }
 
     /// Sets whether the store is there.

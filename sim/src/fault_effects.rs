@@ -215,7 +215,7 @@ impl World {
             let daemon_runs = self.machines.get(bearer).is_some_and(bears);
             let (to_store, from_store) = self.find_way_to_store(bearer);
             let was_well = self.facts.machines.get(&name).is_some_and(|before| before.is_well);
-            let knows_way = if leader.is_some() { to_store && from_store } else { was_well };
+            let knows_way = if leader.is_some() { self.has_sound_way(bearer) } else { was_well };
             let well = is_itself
                 && daemon_runs
                 && !machine.power.goes_down()
@@ -228,8 +228,14 @@ impl World {
             self.facts.set_silence(&name, silent, cut);
         }
         let is_there = leader.is_some() && !self.store.is_foreign();
-        let is_sound = is_there && self.store.full == 0 && self.all_members_well();
+        let is_full = self.store.full > 0;
+        let is_sound = is_there && !is_full && self.all_members_well();
         self.facts.set_store_sound(is_sound);
+        let is_line_sound = |member| self.network.is_sound(self.host_of_member(member));
+        let members = self.plan.shape.members;
+        let lines_sound = members == 1 || (0..members).all(is_line_sound);
+        self.facts.set_ways_sound(is_there && self.all_members_well() && lines_sound);
+        self.facts.set_full(is_full);
         self.facts.set_store_there(is_there, &mut self.outage_began);
     }
 
@@ -257,6 +263,19 @@ impl World {
             }
         }
         (to_store, from_store)
+    }
+
+    /// True if some member that has the leader behind it can be reached over lines with which nothing is wrong.
+    fn has_sound_way(&self, machine: usize) -> bool {
+        let leader = self.etcd.find_leader();
+        (0..self.plan.shape.members).any(|member| {
+            let host = self.host_of_member(member);
+            let is_near = host == machine || self.plan.shape.members == 1;
+            leader.is_none_or(|leader| self.etcd.are_members_connected(member, leader))
+                && self.network.is_open(machine, host)
+                && self.network.is_open(host, machine)
+                && (is_near || self.network.is_sound(host))
+        })
     }
 
     fn cut_link(&mut self, machine: usize, faults: &[LinkFault]) {

@@ -6,12 +6,11 @@ use muster_common::unit::{UnitName, UnitType};
 use muster_store::KeyChange;
 
 use super::Findings;
+use crate::conditions::RETURN;
+use crate::fact_entries::Condition;
 use crate::facts::{Facts, parse_place};
 use crate::machine::PREFIX;
 use crate::moment::Micros;
-
-/// The time that a machine that was away has to be taken note of again.
-const RETURN: Micros = Micros::from_secs(3);
 
 /// Checks what one commit has changed, with the facts after it.
 pub(crate) fn check_moves(facts: &Facts, changes: &[KeyChange], ttl: Micros) -> Findings {
@@ -68,6 +67,18 @@ fn lease_of(ttl: Micros) -> Micros {
     Micros((ttl.0 * 6 / 10).max(Micros::from_secs(2).0))
 }
 
+/// The moment from which on a machine that is well holds its lease: it has come to a member that answers it, and has been registered for a
+/// moment. Who comes back while the store has no room registers after that.
+fn well_from(facts: &Facts, condition: &Condition, lease: Micros) -> Micros {
+    let since = condition.since.max(condition.registered);
+    let lacked_room = facts.last_full.filter(|(began, _)| *began <= condition.since);
+    let since = lacked_room.map_or(since, |(_, ended)| since.max(ended.unwrap_or(facts.now)));
+    let ways_sound = facts.ways_sound_since.is_some_and(|sound| sound <= since);
+    // Members that are silent are each waited for in turn, for as long as a keepalive may take.
+    let turns = if ways_sound { Micros::ZERO } else { Micros(lease.0 / 5 * 3) };
+    since + RETURN + turns
+}
+
 fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str, String)> {
     if facts.was_cordoned(machine) || facts.machines.get(machine)?.has_left {
         return None;
@@ -99,7 +110,7 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
     let outage = facts.last_outage.filter(|(_, end)| *end >= since);
     if is_back {
         let began = outage.map_or(facts.now, |(began, _)| began);
-        let was_well = condition.since + RETURN < began;
+        let was_well = well_from(facts, condition, lease_of(ttl)) < began;
         let why = || format!("which has been well since {}", condition.since);
         return was_well.then(|| ("moved-from-the-well", why()));
     }
