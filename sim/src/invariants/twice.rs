@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muster_common::unit::UnitName;
 
 use super::Findings;
+use crate::conditions::RETURN;
 use crate::fact_entries::Condition;
 use crate::facts::Facts;
 
@@ -28,7 +29,10 @@ pub(crate) fn check_single(
         return Findings::new();
     }
     // One that is cut off carries out what it was told before, a restart that systemd has not come to yet included: it cannot know.
-    if facts.machines.get(machine).is_some_and(|condition| !condition.is_well) {
+    // So does one whose line has come back a moment ago.
+    let is_heard_of =
+        |condition: &Condition| condition.is_well && condition.since + RETURN <= facts.now;
+    if facts.machines.get(machine).is_some_and(|condition| !is_heard_of(condition)) {
         return Findings::new();
     }
     let long = crate::moment::Micros::from_secs(30);
