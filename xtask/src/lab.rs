@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use muster_tests::lab::{KeptLab, Lab, Options, RELEASE_VARIABLE, Release};
 
+use crate::build;
 use crate::install::{self, Purpose};
-use crate::{build, dist};
 
 #[derive(Debug, Args)]
 pub(crate) struct LabArguments {
@@ -115,7 +115,7 @@ pub(crate) fn run_lab(arguments: &LabArguments) -> Result<()> {
         LabCommand::Up { name, binaries, bare, containers, podman, debian } => {
             let options = Options {
                 name: Some(name.clone()),
-                package: find_package(*bare, binaries.as_deref())?,
+                binaries: find_programs(*bare, binaries.as_deref(), debian.chosen_release())?,
                 containers: *containers,
                 podman: *podman,
                 release: debian.chosen_release(),
@@ -188,14 +188,17 @@ pub(crate) fn explain_lab(name: &str) {
     eprintln!("  cargo xtask lab down {name:<18} take them away");
 }
 
-/// The package that hosts are to run, unless they are to be bare.
-fn find_package(bare: bool, binaries: Option<&Path>) -> Result<Option<PathBuf>> {
-    install::ensure_tools(Purpose::Lab)?;
-    Ok(match (bare, binaries) {
-        (true, _) => None,
-        (false, Some(binaries)) => Some(dist::make_package(binaries)?),
-        (false, None) => Some(dist::make_package(&build::build_release()?)?),
-    })
+/// The programs that hosts are to run, unless they are to be bare.
+fn find_programs(
+    bare: bool,
+    binaries: Option<&Path>,
+    release: Option<Release>,
+) -> Result<Option<PathBuf>> {
+    if bare {
+        install::ensure_tools(Purpose::Lab)?;
+        return Ok(None);
+    }
+    build::prepare_hosts(binaries, release).map(Some)
 }
 
 fn boot_lab(name: &str, options: &Options) -> Result<()> {

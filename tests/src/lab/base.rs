@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -76,11 +77,12 @@ pub(super) fn ensure_base(cache: &Path, release: Release, say: &dyn Fn(&str)) ->
         "building the base root of {release} in {} (once; a few minutes)",
         base.display()
     ));
-    let result = build(&building, release, &packages);
+    let result = build(&building, release, &packages, say);
     if result.is_err() {
         let _ = fs::remove_dir_all(&building);
     }
     result?;
+    command::run("sync", &["--file-system", &building.to_string_lossy()])?;
     fs::rename(&building, &base)?;
     remove_others(cache, release, &base);
     Ok(base)
@@ -102,15 +104,22 @@ fn remove_others(cache: &Path, release: Release, base: &Path) {
     }
 }
 
-fn build(root: &Path, release: Release, packages: &str) -> Result<()> {
+fn build(root: &Path, release: Release, packages: &str, say: &dyn Fn(&str)) -> Result<()> {
     let suite = release.archive_suite();
     let mirror = apt_mirror(suite)?;
     let include = format!("--include={packages}");
     let target = root.to_string_lossy();
-    command::run(
-        "debootstrap",
-        &["--variant=minbase", "--merged-usr", &include, suite, &target, &mirror],
-    )
+    let mut debootstrap = Command::new("debootstrap");
+    debootstrap
+        .args(["--variant=minbase", "--merged-usr", &include, suite, &target, &mirror])
+        // Each file is brought to the disk at the end, and not by itself: half a base is never used.
+        .env("DPKG_FORCE", "unsafe-io,security-mac,downgrade");
+    let mut progress = BaseProgress::default();
+    command::follow_output(&mut debootstrap, |line| {
+        if let Some(told) = progress.read_line(line) {
+            say(&told);
+        }
+    })
     .context("cannot build the base root")?;
     for unit in MASKED {
         let path = root.join("etc/systemd/system").join(unit);
@@ -133,6 +142,37 @@ fn build(root: &Path, release: Release, packages: &str) -> Result<()> {
         let _ = fs::remove_file(entry.path());
     }
     Ok(())
+}
+
+/// Packages of one stage between two words about it.
+const TOLD_EACH: usize = 50;
+
+/// The stages of debootstrap, as it prints them.
+const STAGES: [(&str, &str); 3] =
+    [("Retrieving", "fetching"), ("Unpacking", "unpacking"), ("Configuring", "configuring")];
+
+/// How far debootstrap has come.
+#[derive(Debug, Default)]
+struct BaseProgress {
+    stage: &'static str,
+    packages: usize,
+}
+
+impl BaseProgress {
+    /// Reads a line of its output; a word about it at the beginning of a stage, and now and then within.
+    fn read_line(&mut self, line: &str) -> Option<String> {
+        let word = line.strip_prefix("I: ")?.split(' ').next()?;
+        let (_, stage) = STAGES.iter().find(|(printed, _)| *printed == word)?;
+        if self.stage != *stage {
+            *self = Self { stage, packages: 0 };
+        }
+        self.packages += 1;
+        match self.packages {
+            1 => Some(format!("base root: {stage} packages")),
+            n if n % TOLD_EACH == 0 => Some(format!("base root: {stage} packages, {n} so far")),
+            _ => None,
+        }
+    }
 }
 
 /// The mirror apt uses on this machine: that of the same release if there is one, else any of Debian's own archive.
@@ -162,4 +202,29 @@ fn fingerprint(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_said_at_the_beginning_of_a_stage_and_now_and_then() {
+        let mut progress = BaseProgress::default();
+        let mut said = |line: &str| progress.read_line(line);
+        assert_eq!(said("I: Checking component main on http://deb.debian.org/debian..."), None);
+        assert_eq!(
+            said("I: Retrieving InRelease "),
+            Some("base root: fetching packages".to_owned())
+        );
+        assert_eq!(said("I: Validating InRelease "), None);
+        assert_eq!(said("I: Retrieving adduser 3.152"), None);
+        assert_eq!(
+            said("I: Unpacking libc6:amd64..."),
+            Some("base root: unpacking packages".to_owned())
+        );
+        let told: Vec<String> = (0..TOLD_EACH).filter_map(|_| said("I: Unpacking x...")).collect();
+        assert_eq!(told, [format!("base root: unpacking packages, {TOLD_EACH} so far")]);
+        assert_eq!(said("W: something else"), None);
+    }
 }

@@ -143,6 +143,7 @@ impl Lab {
         let hosts = records.into_iter().map(|record| Host::from_record(&run, record)).collect();
         // From here on an error drops the lab, which cleans up.
         let lab = Self { run, hosts, kept: false };
+        (options.say)(&format!("booting {} hosts of {release}", lab.hosts.len()));
         lab.run.network.create()?;
         lab.for_each_host(|index, host| {
             host.make_disk(&base)?;

@@ -9,9 +9,8 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use muster_tests::lab::{Lab, Options};
 
-use crate::install::{self, Purpose};
 use crate::story::Story;
-use crate::{build, dist, lab};
+use crate::{build, lab};
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
@@ -40,12 +39,8 @@ enum DemoPart {
 }
 
 pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
-    install::ensure_tools(Purpose::Lab)?;
-    let binaries = match &arguments.binaries {
-        Some(binaries) => binaries.clone(),
-        None => build::build_release()?,
-    };
-    let package = dist::make_package(&binaries)?;
+    let release = arguments.debian.chosen_release();
+    let binaries = build::prepare_hosts(arguments.binaries.as_deref(), release)?;
     let mut story = Story::begin();
     let lab =
         story.tell_event("three hosts boot: systemd, etcd, dockerd and musterd on each", || {
@@ -55,13 +50,12 @@ pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
             };
             let containers = arguments.story == DemoPart::Units;
             let name = arguments.keep.then(|| arguments.name.clone());
-            let package = Some(package);
             let options = Options {
                 name,
-                package,
+                binaries: Some(binaries),
                 configuration,
                 containers,
-                release: arguments.debian.chosen_release(),
+                release,
                 ..Options::default()
             };
             Lab::start(&options)
