@@ -74,3 +74,44 @@ async fn what_was_given_up_is_hooked_into_nothing_that_a_soft_reboot_would_start
     assert!(log.contains(&"enable a.service".to_owned()), "{log:?}");
     daemon.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_survives_by_its_own_settings_is_not_stopped_and_is_adopted() {
+    const SURVIVES: &str = "[Unit]\nDefaultDependencies=no\nIgnoreOnIsolate=yes\nSurviveFinalKillSignal=yes\n[Service]\nExecStart=/bin/true\n";
+    let (registry, _disk) = timed_store();
+    let machine = Machine::new("m1", "10.0.0.1");
+    let daemon = machine.start(&registry);
+    for (unit, text) in [("a.service", SURVIVES), ("b.service", UNIT)] {
+        request_unit(&registry, unit, text, Launched).await;
+        wait_until(&registry, "active", |s| reported(s, unit).is_some_and(|(a, _)| a == "active"))
+            .await;
+    }
+    let before = machine.host.unit_state("a.service");
+    let requests = machine.host.requests_made().len();
+    machine.host.let_survive("a.service");
+    machine.host.begin_soft_shutdown();
+    daemon.stop().await;
+    let log = machine.host.requests_made().split_off(requests);
+    assert!(log.contains(&"stop b.service".to_owned()), "{log:?}");
+    assert!(!log.contains(&"stop a.service".to_owned()), "{log:?}");
+
+    machine.host.reboot_softly();
+    machine.host.end_shutdown();
+    let daemon = machine.start(&registry);
+    for unit in ["a.service", "b.service"] {
+        wait_until(&registry, "reported", |s| {
+            reported(s, unit).is_some_and(|(a, _)| a == "active")
+        })
+        .await;
+    }
+    daemon.health.subscribe().wait_for(|s| s.reported).await.unwrap();
+    assert_eq!(machine.host.unit_state("a.service"), before, "it was started anew");
+    daemon.stop().await;
+
+    // A whole reboot stops it as any other.
+    let daemon = machine.start(&registry);
+    daemon.health.subscribe().wait_for(|s| s.reported).await.unwrap();
+    machine.host.begin_shutdown();
+    daemon.stop().await;
+    assert_eq!(machine.host.unit_state("a.service").unwrap().0, "inactive");
+}

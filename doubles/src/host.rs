@@ -37,6 +37,8 @@ pub(crate) struct HostState {
     pub(crate) runs: u64,
     pub(crate) boots: u64,
     pub(crate) stopping: bool,
+    pub(crate) softly: bool,
+    pub(crate) surviving: BTreeSet<UnitName>,
     /// Boots, soft ones too.
     pub(crate) userspaces: u64,
     pub(crate) lost: bool,
@@ -165,9 +167,19 @@ impl ScriptedHost {
         self.with(|s| s.stopping = true);
     }
 
+    /// The same, and it goes softly.
+    pub fn begin_soft_shutdown(&self) {
+        self.with(|s| (s.stopping, s.softly) = (true, true));
+    }
+
+    /// A soft-reboot leaves the unit running.
+    pub fn let_survive(&self, unit: &str) {
+        self.with(|s| s.surviving.insert(unit_name(unit)));
+    }
+
     /// The host has come up again.
     pub fn end_shutdown(&self) {
-        self.with(|s| s.stopping = false);
+        self.with(|s| (s.stopping, s.softly) = (false, false));
     }
 
     /// The unit ends by itself.
@@ -188,8 +200,10 @@ impl ScriptedHost {
     pub fn reboot_softly(&self) {
         self.with(|s| {
             s.userspaces += 1;
-            for unit in s.units.values_mut() {
-                unit.active = ActiveState::Inactive;
+            for (name, unit) in &mut s.units {
+                if !s.surviving.contains(name) {
+                    unit.active = ActiveState::Inactive;
+                }
             }
         });
     }

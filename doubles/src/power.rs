@@ -33,6 +33,10 @@ impl power::HostPower for ScriptedHost {
         self.with(|s| s.stopping)
     }
 
+    async fn goes_softly(&self) -> bool {
+        self.with(|s| s.softly)
+    }
+
     async fn wait_for_shutdown(&self, known: bool) -> bool {
         self.wait_until(|s| s.stopping != known).await;
         !known

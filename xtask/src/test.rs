@@ -22,7 +22,8 @@ const MINUTES_OF_CI: &str = "5";
 const ON_HOSTS: &str = "package(muster-tests) and kind(test) and not binary(tidy)";
 
 /// Those of them that a release of Debian is tried with which is not the one that all run on.
-const SHORT: &str = "binary(story) or binary(packages) or binary(reboots)";
+const SHORT: &str =
+    "binary(story) or binary(packages) or binary(reboots) or binary(reboots_softly)";
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArguments {

@@ -31,6 +31,11 @@ pub trait HostPower: Send + Sync {
     /// Tells whether it is going down, whoever asked it to.
     async fn is_stopping(&self) -> bool;
 
+    /// Tells whether it goes down softly: its userspace alone.
+    async fn goes_softly(&self) -> bool {
+        false
+    }
+
     /// Waits until whether it goes down is another than `known`, and tells. A shutdown may be called off.
     async fn wait_for_shutdown(&self, known: bool) -> bool;
 

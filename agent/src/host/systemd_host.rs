@@ -33,6 +33,7 @@ const SYSTEMD_PATH: &str = "/org/freedesktop/systemd1";
 const SYSTEMD_MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const SYSTEMD_UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SYSINIT_PATH: &str = "/org/freedesktop/systemd1/unit/sysinit_2etarget";
+const SOFT_REBOOT_PATH: &str = "/org/freedesktop/systemd1/unit/soft_2dreboot_2etarget";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Time that logind has to say whether the host goes down. A daemon that stops waits for it, and an upgrade is not to be held up by
@@ -276,6 +277,20 @@ impl HostPower for SystemdHost {
             return true;
         }
         self.is_preparing().await
+    }
+
+    async fn goes_softly(&self) -> bool {
+        // systemd's own word: whoever starts the target without logind goes softly as well.
+        let during = "tell whether only userspace goes down";
+        let place = (SOFT_REBOOT_PATH, PROPERTIES, "Get");
+        let job = self.call_service(SYSTEMD, during, place, &(SYSTEMD_UNIT, "Job"));
+        let answer: Result<OwnedVariant, _> =
+            match muster_runtime::timeout(SHUTDOWN_WORD_LIMIT, job).await {
+                Ok(answer) => answer,
+                Err(_) => return false,
+            };
+        let job = answer.ok().and_then(|job| <(u32, OwnedObjectPath)>::try_from(job).ok());
+        job.is_some_and(|(id, _)| id != 0)
     }
 
     async fn wait_for_shutdown(&self, known: bool) -> bool {

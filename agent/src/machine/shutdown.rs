@@ -57,7 +57,8 @@ pub(crate) async fn give_up_if_leaving(
                     input = Some(DepartureInput::Answer(answer));
                 }
                 DepartureEffect::StopUnits { grace, single_grace } => {
-                    let all_down = converge.give_up(grace, single_grace).await;
+                    let soft = reason == Some(LeaveReason::HostStops) && host.goes_softly().await;
+                    let all_down = converge.give_up(grace, single_grace, soft).await;
                     input = Some(DepartureInput::UnitsStopped { all_down });
                 }
                 DepartureEffect::ForgetPlacements => converge.forget_placements(),

@@ -1,6 +1,6 @@
 //! The names of systemd's directives, section by section.
 //!
-//! Source: what systemd 252 prints for `--dump-configuration-items`, without the aliases in
+//! Source: what systemd 252 and 257 print for `--dump-configuration-items`, without the aliases in
 //! [`RENAMED`], and what later versions added up to 258, so that no host's systemd knows a directive that is not
 //! here. Each table is sorted.
 

@@ -18,6 +18,7 @@ mod section;
 mod service_type;
 mod specifier;
 pub(crate) mod suggestion;
+mod survival;
 mod syntax;
 pub(crate) mod words;
 
@@ -33,4 +34,5 @@ pub use requirements::{Requirements, RequirementsTemplate, runner_of};
 pub use requirements_error::RequirementsError;
 pub use reserved::{is_reserved, reserved_warnings};
 pub use service_type::{is_oneshot, is_up_at_birth};
+pub use survival::survives_soft_reboot;
 pub(crate) use syntax::BROKEN_OFF;

@@ -35,12 +35,13 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 
 impl Converge {
     /// Stops every unit this daemon owns: the machine itself goes. Each is given to the others when it is down; one that is not down
-    /// within `grace` is given to them all the same, and those that may not run twice are waited for up to `single_grace`. False when
-    /// something was not down by then, or has left processes behind.
-    pub async fn give_up(&mut self, grace: Duration, single_grace: Duration) -> bool {
+    /// within `grace` is given to them all the same, and those that may not run twice are waited for up to `single_grace`. With `soft`
+    /// only userspace goes, and units that survive that by their own settings are left running. False when something was not down by
+    /// then, or has left processes behind.
+    pub async fn give_up(&mut self, grace: Duration, single_grace: Duration, soft: bool) -> bool {
         self.call_off_starts().await;
         self.unhook_units().await;
-        let StopPlan { singles, others } = self.units_to_stop();
+        let (StopPlan { singles, others }, surviving) = self.units_to_stop(soft);
         let mut going: BTreeSet<UnitName> = others.iter().cloned().collect();
         let runner = Arc::clone(&self.executor.runner);
         let (sender, mut stopped) = mpsc::unbounded_channel();
@@ -91,8 +92,8 @@ impl Converge {
         if others.is_err() || singles.is_err() {
             tracing::warn!("some units did not stop in time; systemd stops them");
         }
-        let down =
-            [others, singles].into_iter().all(|down| down.is_ok_and(|d| !d.contains(&false)));
+        let stopped_well = |down: Result<Vec<bool>, _>| down.is_ok_and(|d| !d.contains(&false));
+        let down = [others, singles].into_iter().all(stopped_well) && surviving.is_empty();
         if !down {
             // The lease lives on for a while; what is down is not to wait for its end.
             let mut released = Vec::new();
@@ -177,7 +178,8 @@ impl Converge {
         }
     }
 
-    fn units_to_stop(&self) -> StopPlan {
+    /// The units to be stopped, and those that are left running.
+    fn units_to_stop(&self, soft: bool) -> (StopPlan, BTreeSet<UnitName>) {
         let (ledger, jobs) = (self.executor.lock_ledger(), self.executor.lock_jobs());
         let mut first_moments = self.executor.lock_first_moments();
         let steadiness = &mut first_moments.steadiness;
@@ -188,7 +190,16 @@ impl Converge {
             jobs: jobs.job_runs(),
             steadiness,
         };
-        self.node.units_to_stop(&memory)
+        let mut plan = self.node.units_to_stop(&memory);
+        if !soft {
+            return (plan, BTreeSet::new());
+        }
+        let surviving = self.node.surviving_units(&memory, &plan);
+        plan.others.retain(|unit| !surviving.contains(unit));
+        for unit in &surviving {
+            tracing::info!(%unit, "the unit survives the soft-reboot by its own settings");
+        }
+        (plan, surviving)
     }
 }
 

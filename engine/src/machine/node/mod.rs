@@ -24,6 +24,7 @@ mod model;
 mod pass;
 mod placements;
 mod reporting;
+mod surviving;
 
 pub use io::{
     ChainBatch, ChainEnd, ChainStart, NodeEffect, NodeFact, NodeInput, PlannedChain, PublishAnswer,
