@@ -224,7 +224,7 @@ impl Facts {
             let condition = machine.and_then(|machine| self.machines.get_mut(machine));
             if let (Some(condition), Some(record)) = (condition, value) {
                 // What it wrote before it heard that it goes says nothing.
-                let is_back = condition.is_well;
+                let is_back = condition.is_well || condition.parting_since.is_none();
                 condition.has_left = says_goodbye(record) || condition.has_left && !is_back;
                 condition.parting_since = condition.parting_since.filter(|_| condition.has_left);
             }

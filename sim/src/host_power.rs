@@ -128,6 +128,7 @@ impl World {
         };
         let condition = self.facts.machines.entry(found.machine_name()).or_default();
         (condition.booted, condition.booted_in_outage) = (self.now, found.has_outage_note());
+        condition.parting_since = None;
     }
 
     /// The member on a machine, if it has one, and its daemon are started a moment after it is up.

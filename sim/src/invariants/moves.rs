@@ -73,10 +73,14 @@ fn well_from(facts: &Facts, condition: &Condition, lease: Micros) -> Micros {
     let since = condition.since.max(condition.registered);
     let lacked_room = facts.last_full.filter(|(began, _)| *began <= condition.since);
     let since = lacked_room.map_or(since, |(_, ended)| since.max(ended.unwrap_or(facts.now)));
-    let ways_sound = facts.ways_sound_since.is_some_and(|sound| sound <= since);
-    // Members that are silent are each waited for in turn, for as long as a keepalive may take.
-    let turns = if ways_sound { Micros::ZERO } else { Micros(lease.0 / 5 * 3) };
-    since + RETURN + turns
+    if facts.ways_sound_since.is_some_and(|sound| sound <= since) {
+        return since + RETURN;
+    }
+    // Members that are silent are each waited for in turn, for as long as a keepalive may take, and anew after an election that is too short
+    // to end a lease.
+    let election = facts.last_outage.filter(|(began, end)| *end - *began < Micros(lease.0 * 2 / 3));
+    let since = election.map_or(since, |(_, ended)| since.max(ended));
+    since + RETURN + Micros(lease.0 / 5 * 3)
 }
 
 fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str, String)> {
