@@ -49,6 +49,7 @@ fn a_rule_of_a_leader_that_is_left_out_is_noticed() {
         "own-commit-not-waited-for",
         "own-members-taken-for-leave",
         "resigned-leader-stays-away",
+        "return-behind-a-listing-overlooked",
         "restored-store-waited-for",
         "return-in-one-boot-overlooked",
         "return-while-recording-forgotten",

@@ -180,6 +180,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("restored-states-kept", 1200, MACHINE, "that states which a backup brings back are taken back again"),
     tested("restored-store-not-shown", "sim/tests/rules::a_view_of_a_restored_store_begins_anew", "that a view of a restored store begins anew"),
     either("restored-store-waited-for", 200, LEADER, "that a leader begins anew when revisions go backwards"),
+    tested("return-behind-a-listing-overlooked", LEADER, "that a machine which is back in its boot behind the leader's back has not taken its leave"),
     either("return-in-one-boot-overlooked", 500, LEADER, "that a machine which took its leave is back when it is registered anew from the same boot"),
     either("return-while-recording-forgotten", 1000, LEADER, "that a machine which comes back while the members are written is a member again"),
     planted("running-unit-removed", 50, "that a unit is stopped before it is removed"),
