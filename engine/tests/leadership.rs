@@ -76,6 +76,7 @@ fn a_rule_on_losses_that_is_left_out_is_noticed() {
         "outage-counts-as-loss",
         "own-commit-not-waited-for",
         "own-write-taken-for-unfreeze",
+        "room-not-looked-for-after-outage",
         "waiting-machines-moved",
     ] {
         scripts::fails_without(planted, freezing);

@@ -119,14 +119,16 @@ impl Freeze {
     }
 
     /// Notes how the leader is in contact with the store. Contact that began anew has been through an outage: whoever was lost before
-    /// it, and was about to be moved away from, may have been well for long and kept from registering.
-    pub fn set_contact(&mut self, contact: Option<StoreContact>) {
+    /// it, and was about to be moved away from, may have been well for long and kept from registering. True if it has begun anew.
+    pub fn set_contact(&mut self, contact: Option<StoreContact>) -> bool {
         let began = |contact: Option<StoreContact>| contact.map(|contact| contact.began_at());
         let (before, now) = (began(self.contact), began(contact));
         self.contact = contact;
-        if before.is_some() && now > before {
+        let is_anew = before.is_some() && now > before;
+        if is_anew {
             self.doubt_losses();
         }
+        is_anew
     }
 
     /// Notes that the store had no room for a write. Machines that are missing could not register.

@@ -143,7 +143,12 @@ impl Term {
             }
             TermInput::Contact(contact) => {
                 let (waited_for, _) = self.view.freeze.machines_that_may_return(now);
-                self.view.freeze.set_contact(contact);
+                if self.view.freeze.set_contact(contact)
+                    && !is_planted("room-not-looked-for-after-outage")
+                {
+                    // A store that is back need not have room, and whoever has to register finds out first: a write of our own tells.
+                    self.fence = None;
+                }
                 let (waits_now, _) = self.view.freeze.machines_that_may_return(now);
                 if !waited_for.is_empty() || !waits_now.is_empty() {
                     self.view.require_plan();

@@ -183,6 +183,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("return-behind-a-listing-overlooked", LEADER, "that a machine which is back in its boot behind the leader's back has not taken its leave"),
     either("return-in-one-boot-overlooked", 500, LEADER, "that a machine which took its leave is back when it is registered anew from the same boot"),
     either("return-while-recording-forgotten", 1000, LEADER, "that a machine which comes back while the members are written is a member again"),
+    tested("room-not-looked-for-after-outage", LOSSES, "that a store which is back from an outage is written to before anybody's time is counted"),
     planted("running-unit-removed", 50, "that a unit is stopped before it is removed"),
     either("session-outlives-lease", 200, MACHINE, "that what was known under an earlier lease is read again"),
     planted("settled-unit-restarted", 50, "that a unit which has been started as asked is not started again"),
