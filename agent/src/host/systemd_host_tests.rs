@@ -87,3 +87,53 @@ async fn a_bus_that_was_started_anew_is_asked_at_the_first_attempt() {
     let _systemd = after.service(SYSTEMD, |_| Some(Variant::from("stopping"))).await;
     assert!(host.is_stopping().await, "systemd goes");
 }
+
+#[tokio::test]
+async fn a_soft_reboot_is_asked_of_logind_where_systemd_has_one() {
+    let bus = TestBus::start().await;
+    let host = logind(&bus);
+    let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let _logind = bus
+        .service(NAME, move |message| {
+            let _ = sender.send(message.clone());
+            Some(())
+        })
+        .await;
+    let mut last_call = || {
+        let call: Option<Message> = std::iter::from_fn(|| asked.try_recv().ok()).last();
+        call.map(|call| (call.header().member().unwrap().to_string(), call))
+    };
+
+    let old = bus.service(SYSTEMD, |_| Some(Variant::from("252.39-1~deb12u1"))).await;
+    let refused = host.reboot(RebootMethod::SoftReboot).await;
+    assert!(matches!(refused, Err(HostError::Impossible(_))), "{refused:?}");
+    assert!(last_call().is_none(), "logind is not asked for what it would refuse");
+    old.release_name(SYSTEMD).await.unwrap();
+
+    let _new = bus.service(SYSTEMD, |_| Some(Variant::from("257.9-1~deb13u1"))).await;
+    host.reboot(RebootMethod::SoftReboot).await.unwrap();
+    let (member, call) = last_call().unwrap();
+    assert_eq!(
+        (member.as_str(), call.body().deserialize::<u64>().unwrap()),
+        ("RebootWithFlags", 4)
+    );
+    host.reboot(RebootMethod::Reboot).await.unwrap();
+    let (member, call) = last_call().unwrap();
+    assert_eq!((member.as_str(), call.body().deserialize::<bool>().unwrap()), ("Reboot", false));
+}
+
+#[tokio::test]
+async fn a_host_goes_softly_while_systemd_has_a_job_for_it() {
+    let bus = TestBus::start().await;
+    let host = logind(&bus);
+    assert!(!host.goes_softly().await, "nobody says so");
+    let job = |id: u32| {
+        let path = OwnedObjectPath::try_from("/").unwrap();
+        Some(Variant::from((id, path)))
+    };
+    let calm = bus.service(SYSTEMD, move |_| job(0)).await;
+    assert!(!host.goes_softly().await, "no job");
+    calm.release_name(SYSTEMD).await.unwrap();
+    let _going = bus.service(SYSTEMD, move |_| job(7)).await;
+    assert!(host.goes_softly().await, "it goes");
+}

@@ -16,6 +16,34 @@ fn a_sound_unit_draws_no_warning() {
     assert_eq!(warned("a.target", "[Unit]\nWants=b.service\n"), [""; 0]);
 }
 
+/// What systemd 257, which Debian 13 has, takes and 252, which Debian 12 has, does not.
+const SINCE_252: &str = "\
+    [Unit] SurviveFinalKillSignal WantsMountsFor
+    [Service] BindLogSockets CoredumpReceive DefaultStartupMemoryLow DelegateSubgroup ExtensionImagePolicy
+    [Service] FileDescriptorStorePreserve ImportCredential LogFilterPatterns ManagedOOMMemoryPressureDurationSec
+    [Service] MemoryKSM MemoryPressureThresholdSec MemoryPressureWatch MemoryZSwapMax MemoryZSwapWriteback
+    [Service] MountImagePolicy NFTSet OpenFile PrivatePIDs ReloadSignal RestartMaxDelaySec RestartMode RestartSteps
+    [Service] RootEphemeral RootImagePolicy SetLoginEnvironment StartupMemoryHigh StartupMemoryLow StartupMemoryMax
+    [Service] StartupMemorySwapMax StartupMemoryZSwapMax
+    [Socket] NFTSet PassFileDescriptorsToExec PollLimitBurst PollLimitIntervalSec PrivatePIDs
+    [Timer] DeferReactivation
+    [Install] UpheldBy";
+
+#[test]
+fn what_systemd_has_learnt_since_is_known() {
+    for line in SINCE_252.lines() {
+        let (section, names) = line.trim().split_once(' ').unwrap();
+        let kind = match section {
+            "[Socket]" => "a.socket",
+            "[Timer]" => "a.timer",
+            _ => "a.service",
+        };
+        for name in names.split(' ') {
+            assert_eq!(warned(kind, &format!("{section}\n{name}=x\n")), [""; 0], "{name}");
+        }
+    }
+}
+
 #[test]
 fn a_misspelt_directive_is_named_with_its_line() {
     assert_eq!(
