@@ -82,21 +82,22 @@ impl World {
         self.users.write_by_hand(vec![Op::Put { key, value, lease: None }]);
     }
 
-    /// Takes away again what was written by hand and is still there.
+    /// Takes away again what was written by hand and is there. It stays known: the store may be away, a write may still be under way, and
+    /// a backup may bring back what was gone.
     pub(crate) fn take_away_by_hand(&mut self) {
-        let is_there = |key: &String, by_hand: &mut ByHand| {
+        let is_there = |(key, by_hand): &(&String, &ByHand)| {
             let record = self.facts.records.get(&format!("{PREFIX}{key}"));
             record.is_some_and(|record| by_hand.values.contains(&record.value))
         };
-        let mut by_hand = std::mem::take(&mut self.facts.by_hand);
-        by_hand.retain(is_there);
+        let there = self.facts.by_hand.iter().filter(is_there);
+        let there: Vec<HandWritten> = there
+            .map(|(key, found)| HandWritten { key: key.clone(), unit: found.unit.clone() })
+            .collect();
         let mut ops = Vec::new();
-        for (key, found) in &by_hand {
-            ops.push(Op::Delete { key: format!("{PREFIX}{key}") });
-            self.note_by_hand(&HandWritten { key: key.clone(), unit: found.unit.clone() });
+        for written in there {
+            ops.push(Op::Delete { key: format!("{PREFIX}{}", written.key) });
+            self.note_by_hand(&written);
         }
-        // It counts as written by hand until it is seen to be gone: the store may be away.
-        self.facts.by_hand = by_hand;
         if !ops.is_empty() {
             self.users.write_by_hand(ops);
         }

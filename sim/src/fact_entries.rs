@@ -7,7 +7,7 @@ use muster_common::unit::UnitName;
 
 use crate::moment::Micros;
 
-/// The values that were written by hand into one place, and not taken away again.
+/// The values that were ever written by hand into one place.
 #[derive(Debug, Default)]
 pub(crate) struct ByHand {
     /// The unit that the record is about.
