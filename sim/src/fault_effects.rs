@@ -213,7 +213,7 @@ impl World {
             let is_itself = bearer == number && !machine.is_copy();
             let bears = |bearer: &Machine| bearer.own_belief() == number && bearer.daemon_runs();
             let daemon_runs = self.machines.get(bearer).is_some_and(bears);
-            let (to_store, from_store) = self.find_way_to_store(bearer);
+            let (to_store, _) = self.find_way_to_store(bearer);
             let was_well = self.facts.machines.get(&name).is_some_and(|before| before.is_well);
             let knows_way = if leader.is_some() { self.has_sound_way(bearer) } else { was_well };
             let well = is_itself
@@ -223,8 +223,10 @@ impl World {
                 && knows_way;
             self.facts.set_condition(&name, well);
             let silent = !daemon_runs || !to_store || leader.is_none();
+            // Its own daemon is asked whether the store answers, whoever bears its name.
+            let (to_store, from_store) = self.find_way_to_store(number);
             let no_way = leader.is_none() || !to_store && !from_store;
-            let cut = no_way && daemon_runs;
+            let cut = no_way && machine.daemon_runs();
             self.facts.set_silence(&name, silent, cut);
         }
         let is_there = leader.is_some() && !self.store.is_foreign();
