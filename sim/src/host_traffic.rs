@@ -4,6 +4,7 @@
 //! [`crate::systemd`]'s, its power [`crate::host_power`]'s, and what goes wrong on it [`crate::host_faults`]'s.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use muster_common::unit::{UnitName, UnitType};
 
@@ -67,9 +68,19 @@ impl World {
                 let found = steps::check_job(&mut self.facts, name, unit, start.generation);
                 self.report_violations(found);
                 self.report_violations(containers::check_start(name, &start, in_place));
-                self.check_twice(name, unit);
+                // A call that the engine had before its machine came back is taken back by nobody.
+                if !self.was_asked_before_return(number, start.asked) {
+                    self.check_twice(name, unit);
+                }
             }
         }
+    }
+
+    /// True if a machine's engine was asked for something, at a moment of the machine's clock, before the machine was well again.
+    fn was_asked_before_return(&self, number: usize, asked: Duration) -> bool {
+        let Some(machine) = self.machines.get(number) else { return false };
+        let condition = self.facts.machines.get(&machine.machine_name());
+        condition.is_some_and(|it| asked < machine.clock.awake_time(it.since).to_duration())
     }
 
     fn check_call(&mut self, number: usize, goes_down: bool, noted: &NotedCall) {

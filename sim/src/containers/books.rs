@@ -22,6 +22,8 @@ pub struct ContainerStart {
     pub generation: u64,
     /// The moment, by the machine's clock.
     pub at: Duration,
+    /// The moment at which it was asked for.
+    pub asked: Duration,
     /// True if a person started it.
     pub is_by_hand: bool,
     /// The containers of the unit that were up by then.

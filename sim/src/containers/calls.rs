@@ -58,6 +58,8 @@ pub(super) struct OpenCall {
     pub(super) reply: oneshot::Sender<CallResult>,
     /// The time that it takes once it has arrived.
     pub(super) takes: Duration,
+    /// The moment at which it was made, by the machine's clock.
+    pub(super) asked: Duration,
 }
 
 /// The refusal of Docker's for a thing that is not there.

@@ -90,7 +90,7 @@ impl EngineModel {
         // Of what was under way some is done, and nobody hears of it.
         for open in std::mem::take(&mut self.calls).into_values() {
             if self.chance.next().is_multiple_of(2) {
-                let _ = self.carry_out(&open.call);
+                let _ = self.carry_out(&open.call, open.asked);
             }
         }
         self.process = EngineProcess::Down;
@@ -180,7 +180,7 @@ impl EngineModel {
     pub fn start_by_hand(&mut self, pick: u64) -> Option<UnitName> {
         let has_ended = |found: &SimulatedContainer| found.state == ContainerState::Exited;
         let id = self.pick_id(pick, has_ended)?;
-        self.begin_run(&id, true);
+        self.begin_run(&id, self.now, true);
         self.containers.get(&id)?.unit()
     }
 
@@ -223,7 +223,7 @@ impl EngineModel {
         let id = self.take_id();
         let made = SimulatedContainer::new(name, &body::Create::default(), self.wall);
         self.containers.insert(id.clone(), made);
-        self.begin_run(&id, true);
+        self.begin_run(&id, self.now, true);
         true
     }
 

@@ -217,8 +217,8 @@ impl EngineModel {
         found.map(|(id, _)| id.clone())
     }
 
-    /// A container's program begins.
-    pub(super) fn begin_run(&mut self, id: &str, is_by_hand: bool) {
+    /// A container's program begins, which was asked for at a moment.
+    pub(super) fn begin_run(&mut self, id: &str, asked: Duration, is_by_hand: bool) {
         let now = self.now;
         let Some(container) = self.containers.get_mut(id) else { return };
         container.state = ContainerState::Running;
@@ -238,6 +238,7 @@ impl EngineModel {
                 file,
                 generation,
                 at,
+                asked,
                 is_by_hand,
                 others_up,
                 is_file_settled: false,
@@ -378,7 +379,7 @@ impl EngineModel {
             return self.push_due(Duration::from_millis(500), DueEvent::CallIsDone(number));
         }
         let Some(open) = self.calls.remove(&number) else { return };
-        let answer: CallResult = self.carry_out(&open.call);
+        let answer: CallResult = self.carry_out(&open.call, open.asked);
         // Whoever asked may be gone.
         let _ = open.reply.send(answer);
     }

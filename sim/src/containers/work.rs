@@ -21,7 +21,7 @@ impl EngineModel {
         let (reply, answer) = oneshot::channel();
         let takes = self.draw_time_of(&call);
         let number = self.take_number();
-        self.calls.insert(number, OpenCall { call, reply, takes });
+        self.calls.insert(number, OpenCall { call, reply, takes, asked: self.now });
         let after = self.draw_micros(50, 1_500);
         self.push_due(after, DueEvent::CallArrives(number));
         answer
@@ -136,8 +136,8 @@ impl EngineModel {
         self.find_id(name).ok_or_else(|| not_found("container", name))
     }
 
-    /// A call is done. What it answers is true at this moment.
-    pub(super) fn carry_out(&mut self, call: &EngineCall) -> CallResult {
+    /// A call that was made at a moment is done. What it answers is true now.
+    pub(super) fn carry_out(&mut self, call: &EngineCall, asked: Duration) -> CallResult {
         let fails = |model: &Self| model.happens_by_chance(model.options.failing_per_mille);
         match call {
             EngineCall::Version => Ok(EngineAnswer::Version("1.47".to_owned())),
@@ -174,7 +174,7 @@ impl EngineModel {
                 let warnings = Vec::new();
                 Ok(EngineAnswer::Created(CreatedContainer { id, warnings }))
             }
-            EngineCall::Start(name) => self.start_by_call(name, fails(self)),
+            EngineCall::Start(name) => self.start_by_call(name, asked, fails(self)),
             EngineCall::Kill { id, signal } => self.kill_by_call(id, signal),
             EngineCall::Unpause(name) => {
                 let id = self.existing_id(name)?;
@@ -211,7 +211,7 @@ impl EngineModel {
         }
     }
 
-    fn start_by_call(&mut self, name: &str, fails: bool) -> CallResult {
+    fn start_by_call(&mut self, name: &str, asked: Duration, fails: bool) -> CallResult {
         let id = self.existing_id(name)?;
         let Some(container) = self.containers.get_mut(&id) else {
             return Err(not_found("container", name));
@@ -233,7 +233,7 @@ impl EngineModel {
             }
             return Err(engine_failure("OCI runtime create failed"));
         }
-        self.begin_run(&id, false);
+        self.begin_run(&id, asked, false);
         Ok(EngineAnswer::Done)
     }
 
