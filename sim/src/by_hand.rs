@@ -9,7 +9,7 @@ use muster_store::Op;
 use serde_json::{Map, Value, json};
 
 use crate::fact_entries::ByHand;
-use crate::facts::{Facts, UserAnswer};
+use crate::facts::{Facts, UserAnswer, decode_wanted};
 use crate::machine::PREFIX;
 use crate::plan::shape::Shape;
 use crate::world::World;
@@ -110,7 +110,11 @@ impl World {
             promise.take_answer(self.now, self.now, UserAnswer::Doubt);
             self.lacks.forget_unit(unit.as_str());
             // Whoever takes a job's placement away has it begun elsewhere.
-            self.facts.starts.retain(|(of, ..), _| of != unit);
+            let there = self.facts.find_record(&written.key).map(|record| &record.value);
+            let is_taken = there.is_some_and(|value| decode_wanted(value).is_some());
+            if is_taken || !written.key.starts_with("place/") {
+                self.facts.starts.retain(|(of, ..), _| of != unit);
+            }
         }
     }
 }

@@ -45,6 +45,9 @@ pub(crate) fn check_records(facts: &Facts) -> Findings {
     let picture = ClusterPicture { records: Some(records), ..ClusterPicture::default() };
     let found = check_safety(&picture);
     let found = found.into_iter().filter(|found| !OF_CUT_MACHINES.contains(&found.as_word()));
+    // A unit that somebody has written by hand names whatever text it likes.
+    let is_by_hand = |found: &Violation| found.unit().is_some_and(|unit| facts.is_by_hand(unit));
+    let found = found.filter(|it| !matches!(it, Violation::FileMissing { .. }) || !is_by_hand(it));
     found.map(|found| (found.as_word(), found.to_string())).collect()
 }
 
