@@ -47,7 +47,7 @@ impl RoleLoop {
     }
 
     /// Reads the group's slots, and its history where there is a pause between reboots.
-    async fn read_slots(&mut self) {
+    pub(super) async fn read_slots(&mut self) {
         let group = self.role.reboot_policy().group.clone();
         match self.setup.lock.group_status(&group, SLOT_LIMIT).await {
             Ok(found) => self.role.on_slots_read(Ok(&found.semaphore)),

@@ -276,6 +276,12 @@ impl RoleLoop {
     }
 
     async fn ask_for_reboot(&mut self, method: RebootMethod) -> EffectEnd {
+        if self.role.needs_slot() {
+            self.read_slots().await;
+            if !self.role.may_go_down() {
+                return EffectEnd::Changed;
+            }
+        }
         tracing::info!(%method, "asking the machine to reboot");
         let answer = self.setup.host.reboot(method).await.map_err(|error| error_chain(&error));
         if let Err(problem) = &answer {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use muster_common::boot::BootMark;
 use muster_common::cordon::{Cordon, Hold};
 use muster_common::machine::MachineId;
+use muster_common::probe::is_planted;
 use muster_common::reboot::{
     DueReason, Group, HistoryEntry, Holder, HolderId, HolderKind, HostStatus, Journal, Phase,
     PhaseSpan, RebootMethod, Semaphore, SlotOutcome, WaitReason,
@@ -120,7 +121,7 @@ pub enum RoleEffect {
     Uncordon,
     /// Remove the wish that was fulfilled, if it still is one of these.
     FulfilWishes(Vec<DueReason>),
-    /// Ask the host to reboot in this way, and tell [`RebootRole::on_reboot_answered`].
+    /// Ask the host to reboot in this way, if [`RebootRole::may_go_down`] still says so, and tell [`RebootRole::on_reboot_answered`].
     Reboot(RebootMethod),
 }
 
@@ -467,6 +468,17 @@ impl RebootRole {
         }
         let time = Duration::from_secs(until.saturating_sub(wall).max(1));
         Some(drain_hold(wall, time, self.policy.stuck))
+    }
+
+    /// True if the machine has to hold a slot as it goes down. Then its slots are read once more right before it is asked to: telling
+    /// how far it is lies between that and the decision, and takes its time when the store is away.
+    pub fn needs_slot(&self) -> bool {
+        self.policy.needs_slot() && !is_planted("slot-trusted-until-reboot")
+    }
+
+    /// True if the machine may be asked to go down, as far as the slots were read last.
+    pub fn may_go_down(&self) -> bool {
+        !self.needs_slot() || matches!(self.slots, Some(SlotState::Mine { .. }))
     }
 
     /// Takes the host's answer to the request to reboot; an error: it refuses.

@@ -193,6 +193,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("slot-freed-before-units-are-well", "sim/tests/rules::a_host_whose_unit_is_down_is_not_well", "that a slot is given back when every unit of the host is as it should be"),
     tested("slot-granted-above-max", SLOTS, "that no grant takes a group above its slots"),
     tested("slot-granted-twice", SLOTS, "that the same holder is granted the same slot however often it asks"),
+    tested("slot-trusted-until-reboot", "sim/src/daemon_parts_tests::a_machine_whose_slot_goes_right_before_its_reboot_does_not_reboot", "that a machine makes sure of its slot right before it goes down"),
     tested("soft-reboot-is-no-boot", "sim/tests/rules::another_userspace_is_another_boot", "that a soft reboot is a boot"),
     either("start-after-giving-up", 500, "sim/tests/machine_rules::nothing_is_started_once_the_units_are_given_up", "that nothing is started once the units are given up"),
     tested("start-dated-by-its-answer", CONTAINERS, "that a container is started again whose start was not answered because its engine went away"),

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use muster_common::reboot::{Journal, Phase, RebootMethod, Strategy, WaitReason};
+use muster_common::reboot::{Journal, Phase, RebootMethod, WaitReason};
 
 use super::action::RebootAction;
 use super::observation::{CommandState, Observation};
@@ -82,8 +82,7 @@ impl Evaluation<'_> {
     }
 
     pub(super) fn needs_slot(&self) -> bool {
-        // What this version does not know is the careful one.
-        !matches!(self.policy.strategy, Strategy::Now)
+        self.policy.needs_slot()
     }
 
     /// The way in which it reboots.

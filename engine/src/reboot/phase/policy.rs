@@ -46,6 +46,13 @@ pub struct RebootPolicy {
     pub hooks: Hooks,
 }
 
+impl RebootPolicy {
+    /// True if the host has to hold a slot to reboot. A strategy that this version does not know is the careful one.
+    pub fn needs_slot(&self) -> bool {
+        !matches!(self.strategy, Strategy::Now)
+    }
+}
+
 /// The fate of units that do not move away in time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhenStuck {
