@@ -27,6 +27,9 @@ pub struct TimeLeft {
     pub left: Duration,
     /// The time that every prolongation gives it.
     pub granted: Duration,
+    /// The time for which whoever counts it is known to have done so. Who began gave every lease its whole time, and some more, whether
+    /// anybody had prolonged it or not.
+    pub counted_for: Duration,
 }
 
 /// Proof of registration: our machine record, under our lease.

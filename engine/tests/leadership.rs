@@ -67,6 +67,7 @@ fn freezing() {
 fn a_rule_on_losses_that_is_left_out_is_noticed() {
     for planted in [
         "contact-never-broken",
+        "election-taken-for-keepalives",
         "freeze-ended-by-one",
         "full-store-unnoticed",
         "mass-loss-moved",

@@ -170,12 +170,20 @@ impl PaperStore {
             // Somebody keeps it alive.
             RegistrarRequest::ReadTimeLeft(FOREIGN) => {
                 let granted = Duration::from_secs(6);
-                RegistrarAnswer::TimeLeft(TimeLeft { left: granted, granted })
+                RegistrarAnswer::TimeLeft(TimeLeft {
+                    left: granted,
+                    granted,
+                    counted_for: Duration::MAX,
+                })
             }
             RegistrarRequest::ReadTimeLeft(lease) => match self.leases.get(lease) {
                 Some((granted, ends)) => {
                     let left = Duration::from_secs(ends.saturating_sub(now).as_secs());
-                    RegistrarAnswer::TimeLeft(TimeLeft { left, granted: *granted })
+                    RegistrarAnswer::TimeLeft(TimeLeft {
+                        left,
+                        granted: *granted,
+                        counted_for: Duration::MAX,
+                    })
                 }
                 None => RegistrarAnswer::LeaseGone,
             },

@@ -18,7 +18,8 @@ use std::time::Duration;
 use muster_common::seed::{RandomSequence, Seed};
 use muster_sim::etcd::{EtcdAnswer, EtcdModel, EtcdRelease, EtcdRequest, EtcdResult};
 use muster_store::etcd_protocol::{
-    EtcdError, MemberChange, MemberConnection, PageQuery, StoreLineage, WatchQuery, WatchStream,
+    EtcdError, LeaseKept, LeaseSeconds, MemberChange, MemberConnection, PageQuery, StoreLineage,
+    WatchQuery, WatchStream,
 };
 use muster_store::{EtcdOptions, Guard, LeaseId, Liveness, Op, Range, etcd_transport};
 
@@ -116,7 +117,7 @@ async fn ask_server(member: &dyn MemberConnection, request: &EtcdRequest) -> Etc
             // The client of etcd takes the first answer of a stream for itself, and says by an error that the lease is gone.
             let answer = match member.open_keep_alive(*lease).await {
                 Ok(mut stream) => stream.keep_alive().await,
-                Err(EtcdError::LeaseNotFound) => Ok(0),
+                Err(EtcdError::LeaseNotFound) => Ok(LeaseKept { seconds: 0, term: 0 }),
                 Err(error) => Err(error),
             };
             answer.map(EtcdAnswer::KeptAlive)
@@ -220,10 +221,10 @@ impl Dice {
 /// The time that passes is not the model's, so it is taken out of the answer about a lease, and so is the name of the store.
 fn without_time(answer: EtcdResult) -> EtcdResult {
     match answer {
-        Ok(EtcdAnswer::Lease(mut seconds)) if seconds.left >= 0 => {
-            seconds.left = 0;
-            Ok(EtcdAnswer::Lease(seconds))
+        Ok(EtcdAnswer::Lease(time)) => {
+            Ok(EtcdAnswer::Lease(LeaseSeconds { left: time.left.min(0), term: 0, ..time }))
         }
+        Ok(EtcdAnswer::KeptAlive(kept)) => Ok(EtcdAnswer::KeptAlive(LeaseKept { term: 0, ..kept })),
         Ok(EtcdAnswer::Page(mut page)) => {
             page.lineage = StoreLineage::default();
             Ok(EtcdAnswer::Page(page))

@@ -11,7 +11,8 @@
 //!
 //! Machines cut off at one moment do not lose their leases at one moment: each was last prolonged at another time. So
 //! before the units of a lost machine move, the store is asked how much time the other machines' leases have left. One
-//! that has not been prolonged when it should have been is *silent*, and counts with the lost until it is heard of.
+//! that has not been prolonged when it should have been is *silent*, and counts with the lost until it is heard of. So does one of which
+//! that cannot be told, because etcd has elected a leader since, which gives every lease its whole time.
 //!
 //! ```text
 //!  lost ──▶ may return ──▶ due ──▶ the others are probed ──▶ alone: its units move, and it is a member for one window more
@@ -23,6 +24,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use muster_common::lease::TimeLeft;
 use muster_common::machine::MachineId;
 use muster_common::probe::{is_planted, reached};
 
@@ -74,11 +76,18 @@ pub struct LeaseProbe {
     pub silent: BTreeSet<MachineId>,
 }
 
-/// True if a machine whose lease has `left` to live, of `granted`, has missed prolonging it. A lease is prolonged every third
+/// The time that a new leader of etcd gives every lease beside its own: the election timeout, as etcd has it unless it is told otherwise.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// True if a machine with this lease has missed prolonging it, or nobody can tell. A lease is prolonged every third
 /// of its time, so one that is well has two thirds left, less what a slow answer takes; one that vanished together with
-/// a machine whose lease is over has a third left at the most.
-pub fn is_silent(left: Duration, granted: Duration) -> bool {
-    left * 2 < granted || granted.is_zero()
+/// a machine whose lease is over has a third left at the most. After an election of etcd's every lease has its whole time, and looks as
+/// if it had been prolonged until half of that is over.
+pub fn is_silent(time: &TimeLeft) -> bool {
+    let given_anew = time.counted_for <= time.granted / 2 + ELECTION_TIMEOUT;
+    time.left * 2 < time.granted
+        || time.granted.is_zero()
+        || given_anew && !is_planted("election-taken-for-keepalives")
 }
 
 impl Freeze {

@@ -121,6 +121,8 @@ fn a_silent_machine_among_many_holds_nothing_up() {
 #[test]
 fn a_lease_prolonged_when_it_should_be_is_not_silent() {
     let seconds = Duration::from_secs;
+    let is_silent =
+        |left, granted| is_silent(&TimeLeft { left, granted, counted_for: Duration::MAX });
     // Of three seconds, prolonged every second, in whole seconds as etcd counts.
     assert!(!is_silent(seconds(2), seconds(3)));
     assert!(is_silent(seconds(1), seconds(3)));
@@ -130,6 +132,19 @@ fn a_lease_prolonged_when_it_should_be_is_not_silent() {
     assert!(is_silent(seconds(2), seconds(6)));
     // It ended while it was asked after.
     assert!(is_silent(Duration::ZERO, Duration::ZERO));
+}
+
+/// Of six seconds, and a seventh from the election. One that was not prolonged since has as much left as one that was.
+#[test]
+fn a_lease_that_an_election_has_prolonged_says_nothing_until_half_of_it_is_over() {
+    let granted = Duration::from_secs(6);
+    for tenths in 0..70 {
+        let left = Duration::from_secs((70 - tenths) / 10);
+        let time = TimeLeft { left, granted, counted_for: Duration::from_millis(100 * tenths) };
+        assert!(is_silent(&time), "{time:?}");
+    }
+    let (left, counted_for) = (Duration::from_secs(4), Duration::from_millis(4100));
+    assert!(!is_silent(&TimeLeft { left, granted, counted_for }), "prolonged since");
 }
 
 #[test]

@@ -172,9 +172,8 @@ impl LeaderView {
         asked: BTreeSet<MachineId>,
         leases: &BTreeMap<MachineId, TimeLeft>,
     ) -> LeaseProbe {
-        let is_heard_of = |machine: &MachineId| {
-            leases.get(machine).is_some_and(|time| !is_silent(time.left, time.granted))
-        };
+        let is_heard_of =
+            |machine: &MachineId| leases.get(machine).is_some_and(|time| !is_silent(time));
         let silent = asked.iter().filter(|machine| !is_heard_of(machine)).cloned().collect();
         LeaseProbe { asked, silent }
     }

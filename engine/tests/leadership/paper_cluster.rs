@@ -27,6 +27,8 @@ pub(crate) struct PaperCluster {
     leader_found: u64,
     /// Machines that have not prolonged their leases when they should have.
     pub(crate) silent: BTreeSet<MachineId>,
+    /// The time for which its leader has counted leases; absent: for ever.
+    pub(crate) counted_for: Option<Duration>,
     /// Changes that the leader has not seen yet.
     pending: Vec<(u64, Change)>,
     /// The leader has to begin anew.
@@ -135,8 +137,11 @@ impl PaperCluster {
         match request {
             TermRequest::ProbeLeases { machines, .. } => {
                 let time = |machine: &MachineId| {
-                    let left = if self.silent.contains(machine) { GRANTED / 3 } else { GRANTED };
-                    (machine.clone(), TimeLeft { left, granted: GRANTED })
+                    let counted_for = self.counted_for.unwrap_or(Duration::MAX);
+                    let given_anew = counted_for < GRANTED / 2;
+                    let is_silent = self.silent.contains(machine) && !given_anew;
+                    let left = if is_silent { GRANTED / 3 } else { GRANTED };
+                    (machine.clone(), TimeLeft { left, granted: GRANTED, counted_for })
                 };
                 let registered =
                     machines.iter().filter(|m| self.snapshot.machines.contains_key(*m));

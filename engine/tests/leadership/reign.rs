@@ -18,6 +18,7 @@
 //! | `run TIME` | time passes: what it asks for is carried out at once, and events reach it |
 //! | `wait TIME` | time passes, and nobody answers |
 //! | `silent ID…`, `heard ID…` | machines have not prolonged their leases when they should have, or have again |
+//! | `counted TIME` | etcd's leader was elected so long ago, and gave every lease its whole time then |
 //! | `unfreeze` | a person empties the held machines in the leader record |
 //! | `usurp ID` | the leader record is another machine's |
 //! | `lapse` | the leader hears that its lease is not good any more |
@@ -315,6 +316,7 @@ impl Player for Reign {
                     self.feed(TermInput::Tick);
                 }
             }
+            ("counted", _) => self.store.counted_for = Some(parse_duration(first)),
             ("silence", _) => self.silent_since = Some(self.now),
             ("keep-request", _) => {
                 self.kept = self.asked.as_ref().map(|(request, _)| request.clone());

@@ -60,17 +60,17 @@ impl Lessor {
     }
 
     /// The time a lease has left, as etcd counts it. One whose time has just run out has none left; -1 is said of one that is not
-    /// there, and of one that is over for longer than a second.
+    /// there, and of one that is over for longer than a second. The term is for whoever answers to add.
     pub(super) fn read_seconds(&self, now: Duration, lease: LeaseId) -> LeaseSeconds {
         let Some(held) = self.leases.get(&lease) else {
-            return LeaseSeconds { left: -1, granted: 0 };
+            return LeaseSeconds { left: -1, granted: 0, term: 0 };
         };
         let left = match held.ends {
             Some(ends) if ends >= now => to_seconds(ends.saturating_sub(now)),
             Some(ends) => -to_seconds(now.saturating_sub(ends)),
             None => held.seconds,
         };
-        LeaseSeconds { left, granted: held.seconds }
+        LeaseSeconds { left, granted: held.seconds, term: 0 }
     }
 
     /// Ends a lease: gives the keys that lived under it, in order. `None`: there is none.

@@ -19,8 +19,8 @@ use async_trait::async_trait;
 use muster_common::seed::Seed;
 use muster_runtime::{Instant, sleep_until, spawn, timeout};
 use muster_store::etcd_protocol::{
-    EtcdError, EtcdTransport, EtcdUsers, KeepAliveStream, LeaseSeconds, MemberConnection, Page,
-    PageQuery, TransactionOutcome, WatchMessage, WatchQuery, WatchStream,
+    EtcdError, EtcdTransport, EtcdUsers, KeepAliveStream, LeaseKept, LeaseSeconds,
+    MemberConnection, Page, PageQuery, TransactionOutcome, WatchMessage, WatchQuery, WatchStream,
 };
 use muster_store::{EtcdOptions, Guard, LeaseId, Liveness, Op, Store, StoreError, open_etcd_over};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -266,13 +266,13 @@ struct LineKeepAlive {
 
 #[async_trait]
 impl KeepAliveStream for LineKeepAlive {
-    async fn keep_alive(&mut self) -> Result<i64, EtcdError> {
+    async fn keep_alive(&mut self) -> Result<LeaseKept, EtcdError> {
         let asked = self.peer.ask(EtcdRequest::KeepAlive { lease: self.lease });
         tokio::select! {
             biased;
             // An answer that has come counts, whatever became of the connection.
             answer = asked => match answer? {
-                EtcdAnswer::KeptAlive(seconds) => Ok(seconds),
+                EtcdAnswer::KeptAlive(kept) => Ok(kept),
                 _ => Err(wrong_answer()),
             },
             () = self.peer.until_dead() => Err(dead_connection()),

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use muster_store::etcd_protocol::{EtcdError, LeaseSeconds, MemberChange, TransactionOutcome};
+use muster_store::etcd_protocol::{
+    EtcdError, LeaseKept, LeaseSeconds, MemberChange, TransactionOutcome,
+};
 use muster_store::{Guard, KeyChange, KeyValue, LeaseId, Op, Range};
 
 use super::keyspace::KeySpace;
@@ -79,7 +81,7 @@ impl EtcdModel {
             EtcdRequest::GrantLease { lease, seconds } => self.grant_lease(now, *lease, *seconds),
             EtcdRequest::KeepAlive { lease } => {
                 let seconds = self.lessor.renew_lease(now, *lease).unwrap_or(0);
-                Ok(EtcdAnswer::KeptAlive(seconds))
+                Ok(EtcdAnswer::KeptAlive(LeaseKept { seconds, term: 0 }))
             }
             EtcdRequest::ReadLease { lease } => Ok(EtcdAnswer::Lease(self.read_lease(now, *lease))),
             EtcdRequest::RevokeLease { lease } => self

@@ -2,7 +2,9 @@
 //!
 //! Owns the words; `muster_store::etcd_protocol` has what is in them, for the real backend is on the other end of the line.
 
-use muster_store::etcd_protocol::{EtcdError, LeaseSeconds, Page, PageQuery, TransactionOutcome};
+use muster_store::etcd_protocol::{
+    EtcdError, LeaseKept, LeaseSeconds, Page, PageQuery, TransactionOutcome,
+};
 use muster_store::{Guard, LeaseId, Op};
 
 /// A request that has one answer.
@@ -54,8 +56,8 @@ pub enum EtcdAnswer {
     Transaction(TransactionOutcome),
     /// To a grant: the seconds of the lease.
     Granted(i64),
-    /// To a keepalive: the seconds from now on; 0: the lease is gone.
-    KeptAlive(i64),
+    /// To a keepalive.
+    KeptAlive(LeaseKept),
     /// To the question how long a lease has.
     Lease(LeaseSeconds),
     /// To a revocation.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use muster_store::Range;
 use muster_store::etcd_protocol::{
-    Page, PageQuery, StoreLineage, WatchEnd, WatchMessage, WatchQuery,
+    LeaseKept, LeaseSeconds, Page, PageQuery, StoreLineage, WatchEnd, WatchMessage, WatchQuery,
 };
 
 use super::cluster::EtcdCluster;
@@ -153,10 +153,13 @@ impl EtcdCluster {
         self.spread_changes();
     }
 
-    /// Says which store gave a listing, as the header of etcd's answers does.
+    /// Says which store gave a listing, and in which term a lease is counted, as the header of etcd's answers does.
     fn name_store(&self, answer: EtcdAnswer) -> EtcdAnswer {
-        let lineage = StoreLineage { cluster: self.id, term: self.term };
+        let term = self.term;
+        let lineage = StoreLineage { cluster: self.id, term };
         match answer {
+            EtcdAnswer::KeptAlive(kept) => EtcdAnswer::KeptAlive(LeaseKept { term, ..kept }),
+            EtcdAnswer::Lease(time) => EtcdAnswer::Lease(LeaseSeconds { term, ..time }),
             EtcdAnswer::Page(page) => EtcdAnswer::Page(Page { lineage, ..page }),
             other => other,
         }
@@ -176,7 +179,8 @@ impl EtcdCluster {
             EtcdRequest::KeepAlive { lease } => match deposed {
                 Some(leases) if leases.is_over(now, *lease) => None,
                 Some(leases) => {
-                    Some(Ok(EtcdAnswer::KeptAlive(leases.renew_lease(now, *lease).unwrap_or(0))))
+                    let seconds = leases.renew_lease(now, *lease).unwrap_or(0);
+                    Some(Ok(EtcdAnswer::KeptAlive(LeaseKept { seconds, term: 0 })))
                 }
                 None if self.model.is_lease_over(now, *lease) => None,
                 None => Some(self.model.step(now, request)),

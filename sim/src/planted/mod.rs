@@ -80,6 +80,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("dropped-calls-outlast-lease", "store/src/etcd/connection_tests::an_endpoint_that_is_silent_for_longer_than_a_keepalive_may_take_is_given_up", "that a member which is silent for longer than a lease allows is given up"),
     either("dropped-chain-forgotten", 200, MACHINE, "that steps which could not be tried are tried again"),
     either("earlier-report-believed", 200, "sim/tests/rules::a_report_on_an_earlier_start_says_nothing_of_a_later_one", "that a report on an earlier start says nothing of a later one"),
+    tested("election-taken-for-keepalives", LOSSES, "that after an election of etcd's nobody knows yet whose lease was prolonged"),
     either("empty-listing-believed", 200, MACHINE, "that a listing counts only from the store that is ours"),
     planted("ended-unit-started", 50, "that a unit which has ended by itself is not started again"),
     tested("engine-run-forgotten", CONTAINERS, "that a container is started again whose engine took it along while its daemon was away"),

@@ -42,7 +42,9 @@ impl Shared {
     pub(super) fn time_left(&self, lease: LeaseId, now: Instant) -> Result<TimeLeft, StoreError> {
         let live = self.image.leases.get(&lease).filter(|live| live.is_live(now));
         let live = live.ok_or(StoreError::LeaseGone { lease })?;
-        Ok(TimeLeft { left: live.deadline.duration_since(now), granted: live.ttl })
+        let (left, granted) = (live.deadline.duration_since(now), live.ttl);
+        // Nobody else ever counts.
+        Ok(TimeLeft { left, granted, counted_for: Duration::MAX })
     }
 }
 

@@ -14,8 +14,9 @@ use etcd_client::{
 
 use super::error::EtcdError;
 use super::protocol::{
-    EtcdTransport, EtcdUsers, KeepAliveStream, LeaseSeconds, MemberChange, MemberConnection, Page,
-    PageQuery, StoreLineage, TransactionOutcome, WatchEnd, WatchMessage, WatchQuery, WatchStream,
+    EtcdTransport, EtcdUsers, KeepAliveStream, LeaseKept, LeaseSeconds, MemberChange,
+    MemberConnection, Page, PageQuery, StoreLineage, TransactionOutcome, WatchEnd, WatchMessage,
+    WatchQuery, WatchStream,
 };
 use super::tls;
 use crate::options::{EtcdOptions, Liveness};
@@ -250,7 +251,8 @@ impl MemberConnection for GrpcMember {
     async fn read_lease(&self, lease: LeaseId) -> Result<LeaseSeconds, EtcdError> {
         let answer = self.client.lease_client().time_to_live(lease.0, None).await;
         let answer = answer.map_err(|error| self.sort_error(error))?;
-        Ok(LeaseSeconds { left: answer.ttl(), granted: answer.granted_ttl() })
+        let term = decode_lineage(answer.header()).term;
+        Ok(LeaseSeconds { left: answer.ttl(), granted: answer.granted_ttl(), term })
     }
 
     async fn revoke_lease(&self, lease: LeaseId) -> Result<(), EtcdError> {
@@ -292,11 +294,14 @@ struct GrpcKeepAlive {
 
 #[async_trait]
 impl KeepAliveStream for GrpcKeepAlive {
-    async fn keep_alive(&mut self) -> Result<i64, EtcdError> {
+    async fn keep_alive(&mut self) -> Result<LeaseKept, EtcdError> {
         let sort = |error| sort_login_error(error, self.may_log_in_again);
         self.keeper.keep_alive().await.map_err(sort)?;
         match self.replies.message().await.map_err(sort)? {
-            Some(reply) => Ok(reply.ttl()),
+            Some(reply) => {
+                let term = decode_lineage(reply.header()).term;
+                Ok(LeaseKept { seconds: reply.ttl(), term })
+            }
             None => Err(EtcdError::Unknown("the stream ended".to_owned())),
         }
     }

@@ -1,15 +1,18 @@
 //! Leases. Keepalives go over a stream that is kept per lease and thrown away with its first failure.
+//!
+//! Only etcd's leader counts the time of leases, and one that has just been elected does not know who was heard of: it gives each lease
+//! its whole time again. So the term that answers are of is remembered, and how long it has been known.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_common::seed::{RandomSequence, Seed};
-use muster_runtime::timeout;
+use muster_runtime::{Instant, timeout};
 
 use super::connection::Connection;
 use super::error::EtcdError;
-use super::protocol::KeepAliveStream;
+use super::protocol::{KeepAliveStream, LeaseKept};
 use crate::options::Liveness;
 use crate::store::{Lease, LeaseId, StoreError, TimeLeft};
 
@@ -23,6 +26,24 @@ const KEEP_ALIVE_SHARE: u32 = 5;
 pub(super) struct Leases {
     ids: RandomSequence,
     kept: Mutex<BTreeMap<LeaseId, KeptLease>>,
+    term: Mutex<KnownTerm>,
+}
+
+/// The term that the last answer was of, and since when answers are of it.
+#[derive(Default)]
+struct KnownTerm(Option<(u64, Instant)>);
+
+impl KnownTerm {
+    /// Takes note of an answer's term: for how long it is known to be that.
+    fn note_term(&mut self, term: u64, now: Instant) -> Duration {
+        match self.0 {
+            Some((known, since)) if known == term => now.saturating_duration_since(since),
+            _ => {
+                self.0 = Some((term, now));
+                Duration::ZERO
+            }
+        }
+    }
 }
 
 /// A lease whose length is known, and the stream of its keepalives while nobody waits on it.
@@ -40,11 +61,18 @@ impl std::fmt::Debug for Leases {
 impl Leases {
     /// No lease yet. The ids of those to come follow from the seed.
     pub(super) fn with_seed(seed: Seed) -> Self {
-        Self { ids: seed.for_purpose("lease ids").random_sequence(), kept: Mutex::default() }
+        let ids = seed.for_purpose("lease ids").random_sequence();
+        Self { ids, kept: Mutex::default(), term: Mutex::default() }
     }
 
     fn lock_kept(&self) -> MutexGuard<'_, BTreeMap<LeaseId, KeptLease>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of an answer's term: for how long it is known to be that.
+    fn note_term(&self, term: u64) -> Duration {
+        let mut known = self.term.lock().unwrap_or_else(PoisonError::into_inner);
+        known.note_term(term, Instant::now())
     }
 
     /// A lease's stream, and the time that a keepalive over it may take.
@@ -105,7 +133,7 @@ impl Leases {
         // would otherwise be taken for that to a later question.
         if let Some(mut stream) = stream {
             match timeout(deadline, stream.keep_alive()).await {
-                Ok(Ok(seconds)) => return self.accept_answer(lease, seconds, Some(stream)),
+                Ok(Ok(answer)) => return self.accept_answer(lease, answer, Some(stream)),
                 Ok(Err(error)) => tracing::debug!(%error, "a keepalive stream ended"),
                 Err(_) => {
                     tracing::debug!("a keepalive was not answered");
@@ -117,13 +145,13 @@ impl Leases {
         let opened = connection
             .call_repeatedly_within(deadline, |member| async move {
                 let mut stream = member.open_keep_alive(lease).await?;
-                let seconds = stream.keep_alive().await?;
-                Ok((stream, seconds))
+                let answer = stream.keep_alive().await?;
+                Ok((stream, answer))
             })
             .await;
         match opened {
-            Ok((stream, seconds)) => self.accept_answer(lease, seconds, Some(stream)),
-            Err(EtcdError::LeaseNotFound) => self.accept_answer(lease, 0, None),
+            Ok((stream, answer)) => self.accept_answer(lease, answer, Some(stream)),
+            Err(EtcdError::LeaseNotFound) => Err(self.forget_gone(lease)),
             Err(error) => Err(error.into_store_error("keepalive of a lease", Some(lease))),
         }
     }
@@ -131,20 +159,47 @@ impl Leases {
     fn accept_answer(
         &self,
         lease: LeaseId,
-        seconds: i64,
+        answer: LeaseKept,
         stream: Option<Box<dyn KeepAliveStream>>,
     ) -> Result<Lease, StoreError> {
-        match u64::try_from(seconds) {
+        self.note_term(answer.term);
+        match u64::try_from(answer.seconds) {
             Ok(seconds) if seconds > 0 => {
                 let lease = Lease { id: lease, ttl: Duration::from_secs(seconds) };
                 self.keep_lease(lease, stream);
                 Ok(lease)
             }
-            _ => {
-                self.forget_lease(lease);
-                Err(StoreError::LeaseGone { lease })
-            }
+            _ => Err(self.forget_gone(lease)),
         }
+    }
+
+    fn forget_gone(&self, lease: LeaseId) -> StoreError {
+        self.forget_lease(lease);
+        StoreError::LeaseGone { lease }
+    }
+
+    /// The time a lease has left, in whole seconds. A member that does not lead asks its leader.
+    pub(super) async fn time_left(
+        &self,
+        connection: &Connection,
+        lease: LeaseId,
+    ) -> Result<TimeLeft, StoreError> {
+        let response = connection
+            .call_repeatedly(|member| async move { member.read_lease(lease).await })
+            .await;
+        let response = match response {
+            Ok(response) => response,
+            Err(EtcdError::LeaseNotFound) => return Err(StoreError::LeaseGone { lease }),
+            Err(error) => {
+                return Err(error.into_store_error("look at the time of a lease", Some(lease)));
+            }
+        };
+        let counted_for = self.note_term(response.term);
+        // -1: there is none.
+        let left = u64::try_from(response.left).map_err(|_| StoreError::LeaseGone { lease })?;
+        let granted = u64::try_from(response.granted).unwrap_or(0);
+        let (left, granted) = (Duration::from_secs(left), Duration::from_secs(granted));
+        Ok(TimeLeft { left, granted, counted_for })
     }
 
     /// Ends a lease.
@@ -164,27 +219,24 @@ impl Leases {
     }
 }
 
-/// The time a lease has left, in whole seconds. A member that does not lead asks its leader.
-pub(super) async fn time_left(
-    connection: &Connection,
-    lease: LeaseId,
-) -> Result<TimeLeft, StoreError> {
-    let response =
-        connection.call_repeatedly(|member| async move { member.read_lease(lease).await }).await;
-    let response = match response {
-        Ok(response) => response,
-        Err(EtcdError::LeaseNotFound) => return Err(StoreError::LeaseGone { lease }),
-        Err(error) => {
-            return Err(error.into_store_error("look at the time of a lease", Some(lease)));
-        }
-    };
-    // -1: there is none.
-    let seconds = u64::try_from(response.left).map_err(|_| StoreError::LeaseGone { lease })?;
-    let granted = u64::try_from(response.granted).unwrap_or(0);
-    Ok(TimeLeft { left: Duration::from_secs(seconds), granted: Duration::from_secs(granted) })
-}
-
 /// A lease id: positive, as etcd wants it.
 fn lease_id(random: u64) -> i64 {
     i64::try_from(random >> 1).unwrap_or(i64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_term_counts_from_the_first_answer_of_it() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut known = KnownTerm::default();
+        assert_eq!(known.note_term(7, at(0)), Duration::ZERO, "what was before is not known");
+        assert_eq!(known.note_term(7, at(5)), Duration::from_secs(5));
+        assert_eq!(known.note_term(8, at(6)), Duration::ZERO, "an election");
+        assert_eq!(known.note_term(8, at(9)), Duration::from_secs(3));
+        assert_eq!(known.note_term(2, at(10)), Duration::ZERO, "a store that was restored");
+    }
 }

@@ -98,7 +98,7 @@ impl Store for Etcd {
     }
 
     async fn time_left(&self, lease: LeaseId) -> Result<TimeLeft, StoreError> {
-        leases::time_left(&self.connection, lease).await
+        self.leases.time_left(&self.connection, lease).await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {

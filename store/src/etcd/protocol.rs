@@ -71,6 +71,17 @@ pub struct LeaseSeconds {
     pub left: i64,
     /// The time it was granted for.
     pub granted: i64,
+    /// The term of the leader that counts it, as far as the member knows.
+    pub term: u64,
+}
+
+/// The answer to a keepalive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseKept {
+    /// The seconds that the lease has from now on; 0: it is gone.
+    pub seconds: i64,
+    /// The term of the leader that counts them, as far as the member knows.
+    pub term: u64,
 }
 
 /// The keys to watch, and the revision to begin at.
@@ -176,8 +187,8 @@ pub trait MemberConnection: Send + Sync + 'static {
 /// A stream of keepalives for one lease.
 #[async_trait]
 pub trait KeepAliveStream: Send + Sync {
-    /// Asks once, and waits for the answer: the seconds that the lease has from now on; 0: it is gone.
-    async fn keep_alive(&mut self) -> Result<i64, EtcdError>;
+    /// Asks once, and waits for the answer.
+    async fn keep_alive(&mut self) -> Result<LeaseKept, EtcdError>;
 }
 
 /// A running watch. Dropping it ends it.

@@ -108,7 +108,8 @@ impl Registry {
     }
 
     async fn time_left_of(&self, machine: &MachineId) -> Result<TimeLeft, StoreError> {
-        let over = TimeLeft { left: Duration::ZERO, granted: Duration::ZERO };
+        let (left, granted, counted_for) = (Duration::ZERO, Duration::ZERO, Duration::MAX);
+        let over = TimeLeft { left, granted, counted_for };
         let record = self.get(&Key::Machine(machine.clone())).await?;
         let Some(lease) = record.and_then(|record| record.lease) else { return Ok(over) };
         match self.store.time_left(lease).await {
