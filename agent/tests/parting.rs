@@ -137,3 +137,19 @@ async fn what_the_host_stops_after_the_daemon_is_given_away_and_not_waited_for()
     }
     other.stop().await;
 }
+
+/// That a lease is to end may be carried out when another daemon of this boot is there.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_about_to_end_is_nothing_for_the_next_daemon() {
+    let (registry, _disk) = timed_store();
+    let (first, second) = (Machine::new("m1", "10.0.0.1"), Machine::new("m2", "10.0.0.2"));
+    let daemons = [first.start(&registry), second.start(&registry)];
+    wait_until(&registry, "both", |s| s.machines.len() == 2).await;
+    second.host.begin_shutdown();
+    for daemon in daemons {
+        daemon.stop().await;
+    }
+    let is_kept = |machine: &Machine| machine.settings.run_dir.join("lease.json").exists();
+    assert!(is_kept(&first), "the daemon is replaced, and the next one goes on under the lease");
+    assert!(!is_kept(&second), "after a soft-reboot the next one asks for a lease of its own");
+}

@@ -322,8 +322,7 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let registration = registrar.watch_registration();
     let followed = registrar.follow_registration();
     // A mark that is there now was meant for a daemon that is gone.
-    let mark = shutdown::give_up_mark(&settings.run_dir);
-    let _ = disk.remove(&mark);
+    let _ = disk.remove(&shutdown::give_up_mark(&settings.run_dir));
 
     // What runs, and how it ends. The lease outlives the loops that write under it.
     let stop_registrar = CancellationToken::new();
@@ -336,13 +335,13 @@ pub async fn run_core(setup: CoreSetup, shutdown: CancellationToken) -> Result<(
     let work = async {
         if let Some(converge) = converge {
             let (converge, ()) = tokio::join!(converge.run(shutdown.clone()), lead);
-            let (host, mark) = (host.as_ref(), (disk.as_ref(), mark.as_path()));
+            let (host, files) = (host.as_ref(), (disk.as_ref(), settings.run_dir.as_path()));
             let parting = shutdown::give_up_if_leaving(
                 converge,
                 host,
                 &registry,
                 &registration,
-                mark,
+                files,
                 &leaving,
             );
             parting.await;

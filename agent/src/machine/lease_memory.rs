@@ -32,12 +32,28 @@ struct LeaseRecord {
     lease: i64,
 }
 
+/// The file of the lease, in a run directory.
+fn lease_file(run_dir: &Path) -> PathBuf {
+    run_dir.join("lease.json")
+}
+
+/// Forgets the lease, before it is asked to end: that may be carried out long after, and would end what another daemon of this boot had
+/// taken over.
+pub(crate) fn forget_lease(disk: &dyn Disk, run_dir: &Path) {
+    match disk.remove(&lease_file(run_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "cannot forget the lease that is about to end");
+        }
+        _ => {}
+    }
+}
+
 impl LeaseMemory {
     /// The memory of a machine, in its run directory.
     pub(crate) fn new(disk: Arc<dyn Disk>, run_dir: &Path, machine: &Machine) -> Self {
         Self {
             disk,
-            path: run_dir.join("lease.json"),
+            path: lease_file(run_dir),
             machine: machine.id.clone(),
             boot: machine.boot.clone(),
         }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::host::power::HostPower;
 use crate::machine::converge::Converge;
+use crate::machine::lease_memory::forget_lease;
 use crate::machine::registration::Registration;
 use crate::stdx::disk::Disk;
 use crate::stdx::errors::error_chain;
@@ -30,7 +31,7 @@ pub(crate) async fn give_up_if_leaving(
     host: &dyn HostPower,
     registry: &Registry,
     registration: &watch::Receiver<Registration>,
-    (disk, mark): (&dyn Disk, &Path),
+    (disk, run_dir): (&dyn Disk, &Path),
     leaving: &watch::Sender<bool>,
 ) {
     let presence = match &*registration.borrow() {
@@ -38,7 +39,7 @@ pub(crate) async fn give_up_if_leaving(
         _ => None,
     };
     // The mark is for this stop only.
-    let reason = if disk.remove(mark).is_ok() {
+    let reason = if disk.remove(&give_up_mark(run_dir)).is_ok() {
         Some(LeaveReason::Removed)
     } else {
         host.is_stopping().await.then_some(LeaveReason::HostStops)
@@ -52,6 +53,9 @@ pub(crate) async fn give_up_if_leaving(
                     leaving.send_replace(true);
                 }
                 DepartureEffect::Ask { request, within } => {
+                    if matches!(request, DepartureRequest::RevokeLease(_)) {
+                        forget_lease(disk, run_dir);
+                    }
                     let answer = timeout(within, ask_store(registry, request)).await;
                     let answer = answer.unwrap_or(DepartureAnswer::TimedOut);
                     input = Some(DepartureInput::Answer(answer));
