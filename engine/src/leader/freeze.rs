@@ -137,7 +137,7 @@ impl Freeze {
         if is_anew {
             self.doubt_losses();
         }
-        is_anew
+        is_anew && !is_planted("room-not-looked-for-after-outage")
     }
 
     /// Notes that the store had no room for a write. Machines that are missing could not register.

@@ -1,9 +1,8 @@
 //! One term of leadership: what the leader does about what it sees, in which order.
 //!
 //! Owns the order of a leader's turn as a state machine without I/O, around the [scheduler](crate::schedule::Scheduler) and the
-//! [freeze](super::freeze::Freeze): events of the
-//! cluster, time and the store's answers come in, requests and plans go out. Where a unit goes is the scheduler's decision, and
-//! which losses are too large the freeze's. `now` is any monotonic time the caller keeps.
+//! [freeze](super::freeze::Freeze): events of the cluster, time and the store's answers come in, requests and plans go out. Where a unit
+//! goes is the scheduler's decision, and which losses are too large the freeze's. `now` is any monotonic time the caller keeps.
 //!
 //! ```text
 //!  event, time ─▶ end drains that are due ─▶ probe the leases ─▶ record members ─▶ record the held ─▶ plan ─▶ commit
@@ -46,8 +45,7 @@ pub struct Term {
     presence: Presence,
     leadership: Leadership,
     view: LeaderView,
-    /// Held machines as the leader record was last written; before the first time, as an earlier daemon under the same lease left
-    /// it.
+    /// Held machines as the leader record was last written; before the first time, as an earlier daemon under the same lease left it.
     held_written: Option<BTreeSet<MachineId>>,
     /// Held machines as last made known.
     held_shown: BTreeSet<MachineId>,
@@ -143,12 +141,9 @@ impl Term {
             }
             TermInput::Contact(contact) => {
                 let (waited_for, _) = self.view.freeze.machines_that_may_return(now);
-                if self.view.freeze.set_contact(contact)
-                    && !is_planted("room-not-looked-for-after-outage")
-                {
-                    // A store that is back need not have room, and whoever has to register finds out first: a write of our own tells.
-                    self.fence = None;
-                }
+                // A store that is back need not have room, and whoever has to register finds out first: a write of our own tells.
+                let is_anew = self.view.freeze.set_contact(contact);
+                self.fence = self.fence.filter(|_| !is_anew);
                 let (waits_now, _) = self.view.freeze.machines_that_may_return(now);
                 if !waited_for.is_empty() || !waits_now.is_empty() {
                     self.view.require_plan();
