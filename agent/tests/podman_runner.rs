@@ -2,68 +2,280 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use muster_common::unit::{FileHash, UnitName};
+use muster_common::unit::{FileHash, UnitFile, UnitName, list_references, quadlet_service};
 use muster_doubles::{ScriptedHost, ScriptedRunner};
-use musterd::runner::podman::generator::{GeneratorError, QuadletGenerator, Translation};
-use musterd::runner::podman::{Podman, PodmanUnits};
-use musterd::runner::{Runner as _, StartOutcome};
+use musterd::runner::podman::generator::{
+    GeneratedService, GeneratorError, GeneratorInput, QuadletGenerator, Translation,
+};
+use musterd::runner::podman::{Podman, PodmanSettings, PodmanUnits};
+use musterd::runner::{Runner, RunnerError, RunnerEvents, Sources, StartOutcome, UnitObservation};
 
-/// Makes a service of every file but those with a bad line.
+/// Makes a service of every file but those with a bad line; it names the files of the units that its own names.
 struct ScriptedGenerator;
 
 #[async_trait]
 impl QuadletGenerator for ScriptedGenerator {
-    async fn translate_file(
-        &self,
-        directory: &Path,
-        unit: &UnitName,
-    ) -> Result<Translation, GeneratorError> {
-        let source = directory.join(unit.as_str());
-        let text = fs::read_to_string(&source).unwrap();
-        if text.contains("Bad=") {
-            return Err(GeneratorError::Refused { problem: "line 3: Bad".to_owned() });
+    async fn translate_files(&self, input: &GeneratorInput) -> Result<Translation, GeneratorError> {
+        let mut services = BTreeMap::new();
+        let shown: BTreeSet<PathBuf> = input
+            .directories
+            .iter()
+            .flat_map(|directory| fs::read_dir(directory).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some())
+            .collect();
+        for source in &shown {
+            let text = fs::read_to_string(source).unwrap();
+            let file: UnitFile = text.parse().unwrap();
+            let unit: UnitName = file_name(source).parse().unwrap();
+            if text.contains("Bad=") {
+                continue;
+            }
+            let members = shown.iter().filter(|other| {
+                let file: UnitFile = fs::read_to_string(other).unwrap().parse().unwrap();
+                list_references(&file).iter().any(|of| of.is_tied && of.unit == unit)
+            });
+            let members: Vec<String> = members.map(|path| file_name(path)).collect();
+            let text =
+                format!("[Unit]\nSourcePath={}\n# with {members:?}\n# {text}", source.display());
+            let name = quadlet_service(&unit, &file).unwrap();
+            services.insert(source.clone(), GeneratedService { name, text });
         }
-        let service = format!("[Unit]\nSourcePath={}\n# {text}", source.display());
-        Ok(Translation { service, warnings: Vec::new() })
+        if input.needed.iter().all(|source| services.contains_key(source)) {
+            return Ok(Translation { services, warnings: Vec::new() });
+        }
+        Err(GeneratorError::Refused { problem: "line 3: Bad".to_owned() })
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// A systemd that does what a script says, and has its files on disk.
+struct FileKeeper {
+    inner: ScriptedRunner,
+    unit_dir: PathBuf,
+}
+
+#[async_trait]
+impl Runner for FileKeeper {
+    async fn observe_units(
+        &self,
+        units: &BTreeSet<UnitName>,
+    ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
+        self.inner.observe_units(units).await
+    }
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
+        fs::write(self.unit_dir.join(unit.as_str()), text).unwrap();
+        self.inner.write(unit, hash, text).await
+    }
+    async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        let _ = fs::remove_file(self.unit_dir.join(unit.as_str()));
+        self.inner.remove(unit).await
+    }
+    async fn enable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        self.inner.enable(units).await
+    }
+    async fn disable(&self, units: &[UnitName]) -> Result<(), RunnerError> {
+        self.inner.disable(units).await
+    }
+    async fn load(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
+        self.inner.load(unit).await
+    }
+    async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
+        self.inner.start(unit, generation).await
+    }
+    async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
+        self.inner.restart(unit, generation).await
+    }
+    async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
+        self.inner.stop(unit).await
+    }
+}
+
+/// The files that the cluster knows.
+#[derive(Clone, Default)]
+struct Cluster(Arc<Mutex<BTreeMap<UnitName, Arc<UnitFile>>>>);
+
+impl Cluster {
+    fn put(&self, unit: &str, text: &str) {
+        self.0.lock().unwrap().insert(name(unit), Arc::new(text.parse().unwrap()));
+    }
+}
+
+#[async_trait]
+impl Sources for Cluster {
+    async fn fetch_files(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+        let known = self.0.lock().unwrap();
+        Ok(units.iter().filter_map(|unit| Some((unit.clone(), known.get(unit)?.clone()))).collect())
+    }
+}
+
+/// A machine with Podman.
+struct Machine {
+    place: tempfile::TempDir,
+    host: Arc<ScriptedHost>,
+    cluster: Cluster,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        for directory in ["system", "copies"] {
+            fs::create_dir(place.path().join(directory)).unwrap();
+        }
+        Self { place, host: ScriptedHost::new(), cluster: Cluster::default() }
+    }
+
+    /// The runner of a daemon that begins now.
+    fn daemon(&self) -> (Podman, RunnerEvents) {
+        let (inner, events) = ScriptedRunner::on_host(&self.host);
+        let path = |name: &str| self.place.path().join(name);
+        let systemd = FileKeeper { inner, unit_dir: path("system") };
+        let settings = PodmanSettings {
+            generator: Arc::new(ScriptedGenerator),
+            units: PodmanUnits::in_directory(path("quadlet")),
+            unit_dir: path("system"),
+            sources: Arc::new(self.cluster.clone()),
+            copies: path("copies"),
+        };
+        Podman::new((Arc::new(systemd), events), settings)
+    }
+
+    fn services(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.place.path().join("system")).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| file_name(&entry.unwrap().path())).collect();
+        names.sort();
+        names
+    }
+
+    fn service_text(&self, service: &str) -> String {
+        fs::read_to_string(self.place.path().join("system").join(service)).unwrap()
+    }
+
+    fn count_requests(&self, beginning: &str) -> usize {
+        self.host.requests_made().into_iter().filter(|asked| asked.starts_with(beginning)).count()
+    }
+}
+
+fn name(text: &str) -> UnitName {
+    text.parse().unwrap()
+}
+
+async fn write(podman: &Podman, unit: &str, text: &str) -> Result<(), RunnerError> {
+    podman.write(&name(unit), FileHash::of_text(text), text).await
 }
 
 #[tokio::test]
 async fn a_later_daemon_starts_no_service_of_the_file_before() {
-    let place = tempfile::tempdir().unwrap();
-    let (quadlet, unit_dir) = (place.path().join("quadlet"), place.path().join("system"));
-    fs::create_dir(&unit_dir).unwrap();
-    let host = ScriptedHost::new();
-    let daemon = || {
-        let (systemd, events) = ScriptedRunner::on_host(&host);
-        let units = PodmanUnits::in_directory(quadlet.clone());
-        Podman::new(
-            (Arc::new(systemd), events),
-            Arc::new(ScriptedGenerator),
-            units,
-            unit_dir.clone(),
-        )
-    };
-    let unit: UnitName = "a.container".parse().unwrap();
-    let (podman, _events) = daemon();
-    let good = "[Container]\nImage=a\n";
-    podman.write(&unit, FileHash::of_text(good), good).await.unwrap();
-    let source = quadlet.join("a.container/a.container");
-    // The scripted systemd keeps no files.
-    let service = format!("[Unit]\nSourcePath={}\n# {good}", source.display());
-    fs::write(unit_dir.join("a.service"), service).unwrap();
+    let machine = Machine::new();
+    let unit = name("a.container");
+    let (podman, _events) = machine.daemon();
+    write(&podman, "a.container", "[Container]\nImage=a\n").await.unwrap();
+    assert_eq!(machine.services(), ["a.service"]);
 
-    let bad = "[Container]\nImage=a\nBad=1\n";
-    podman.write(&unit, FileHash::of_text(bad), bad).await.unwrap();
+    write(&podman, "a.container", "[Container]\nImage=a\nBad=1\n").await.unwrap();
     let refused = StartOutcome::Failed { problem: "Podman's generator: line 3: Bad".to_owned() };
     assert_eq!(podman.start(&unit, 2).await.unwrap(), refused);
-    let (next, _events) = daemon();
+    let (next, _events) = machine.daemon();
     assert_eq!(next.start(&unit, 2).await.unwrap(), refused);
-    let starts = host.requests_made().into_iter().filter(|asked| asked.starts_with("start"));
-    assert_eq!(starts.count(), 0);
+    assert_eq!(machine.count_requests("start"), 0);
+}
+
+#[tokio::test]
+async fn what_a_unit_names_comes_and_goes_with_it() {
+    let machine = Machine::new();
+    machine.cluster.put("d.volume", "[Volume]\n");
+    machine.cluster.put("i.image", "[Image]\nImage=i\n");
+    let (podman, _events) = machine.daemon();
+    let file = |image: &str| format!("[Container]\nImage={image}\nVolume=d.volume:/d\n");
+    write(&podman, "a.container", &file("i.image")).await.unwrap();
+    write(&podman, "b.container", &file("b")).await.unwrap();
+    let all = ["a.service", "b.service", "d-volume.service", "i-image.service"];
+    assert_eq!(machine.services(), all);
+    let volume = name("d.volume");
+    assert!(!podman.has_unit(&volume), "it is nobody's own");
+
+    // Another daemon knows what came with what.
+    let (podman, _events) = machine.daemon();
+    podman.remove(&name("a.container")).await.unwrap();
+    assert_eq!(machine.services(), ["b.service", "d-volume.service"]);
+    assert_eq!(machine.count_requests("stop i-image.service"), 1);
+
+    // As a unit of its own it stays when the last that names it goes, and as long as one does.
+    write(&podman, "d.volume", "[Volume]\n").await.unwrap();
+    assert!(podman.has_unit(&volume));
+    podman.remove(&volume).await.unwrap();
+    assert_eq!(machine.services(), ["b.service", "d-volume.service"]);
+    podman.remove(&name("b.container")).await.unwrap();
+    assert_eq!(machine.services(), [""; 0]);
+    let left = fs::read_dir(machine.place.path().join("quadlet")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_pod_knows_its_members_as_they_come_and_go() {
+    let machine = Machine::new();
+    machine.cluster.put("p.pod", "[Pod]\n");
+    let (podman, _events) = machine.daemon();
+    let member = "[Container]\nImage=a\nPod=p.pod\n";
+    write(&podman, "a.container", member).await.unwrap();
+    assert!(machine.service_text("p-pod.service").contains("with [\"a.container\"]"));
+    write(&podman, "p.pod", "[Pod]\n").await.unwrap();
+    write(&podman, "b.container", member).await.unwrap();
+    assert!(machine.service_text("p-pod.service").contains("\"a.container\", \"b.container\""));
+    podman.remove(&name("a.container")).await.unwrap();
+    assert!(machine.service_text("p-pod.service").contains("with [\"b.container\"]"));
+    assert_eq!(machine.services(), ["b.service", "p-pod.service"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_brought_is_told_at_the_start() {
+    let machine = Machine::new();
+    let (podman, _events) = machine.daemon();
+    write(&podman, "a.container", "[Container]\nImage=a\nVolume=d.volume:/d\n").await.unwrap();
+    let problem = "line 3: [Container] Volume names d.volume, which the cluster does not know; submit it first";
+    let refused = StartOutcome::Failed { problem: problem.to_owned() };
+    assert_eq!(podman.start(&name("a.container"), 1).await.unwrap(), refused);
+
+    machine.cluster.put("d.volume", "[Volume]\n");
+    assert_eq!(podman.start(&name("a.container"), 1).await.unwrap(), StartOutcome::Done);
+    assert_eq!(machine.services(), ["a.service", "d-volume.service"]);
+}
+
+#[tokio::test]
+async fn two_files_that_would_be_one_service_are_told_apart() {
+    let machine = Machine::new();
+    let (podman, _events) = machine.daemon();
+    write(&podman, "a.container", "[Container]\nImage=a\nServiceName=one\n").await.unwrap();
+    assert_eq!(machine.services(), ["one.service"]);
+    let taken = write(&podman, "one.kube", "[Kube]\nYaml=/a\n").await.unwrap_err().to_string();
+    assert!(taken.contains("one.service, which is that of a.container"), "{taken}");
+    let taken = write(&podman, "one.service", "[Service]\n").await.unwrap_err().to_string();
+    assert_eq!(taken, "one.service is the service of a.container on this machine");
+
+    // A file that says another name gives the first one up.
+    podman.start(&name("a.container"), 1).await.unwrap();
+    write(&podman, "a.container", "[Container]\nImage=a\nServiceName=two\n").await.unwrap();
+    assert_eq!(machine.services(), ["two.service"]);
+    assert_eq!(machine.count_requests("stop one.service"), 1);
+    write(&podman, "one.kube", "[Kube]\nYaml=/a\n").await.unwrap();
+
+    machine.cluster.put("v.volume", "[Volume]\nServiceName=same\n");
+    let both = "[Container]\nImage=a\nVolume=v.volume:/v\nServiceName=same\n";
+    write(&podman, "c.container", both).await.unwrap();
+    let refused = podman.start(&name("c.container"), 1).await.unwrap();
+    let problem = "c.container and v.volume would be one service, same.service".to_owned();
+    assert_eq!(refused, StartOutcome::Failed { problem });
 }

@@ -26,7 +26,7 @@ use crate::machine::sight::MachineSight;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::podman::generator::PodmanGenerator;
-use crate::runner::podman::{Podman, PodmanUnits};
+use crate::runner::podman::{Podman, PodmanSettings, PodmanUnits};
 use crate::runner::systemd::Systemd;
 use crate::runner::{CombinedRunner, Runner, RunnerEvents};
 use crate::stdx::clock::Wall;
@@ -131,7 +131,7 @@ pub struct MachineRunners {
     pub events: RunnerEvents,
     /// The one of containers, if there is any.
     pub docker: Option<Arc<Docker>>,
-    /// The container units that are services.
+    /// The units that are services which Podman makes.
     pub podman: Option<PodmanUnits>,
 }
 
@@ -145,12 +145,14 @@ impl MachineRunners {
     ) -> Result<Self, CoreError> {
         let CoreSettings { state_dir, run_dir, unit_dir, .. } = settings;
         let (owned, quadlet) = (ledger_directory(run_dir), run_dir.join("quadlet"));
+        let copies = state_dir.join("named-quadlet");
         for (path, made) in [
             (state_dir, modes::state_directory(state_dir, &STATE_FILES)),
             (run_dir, modes::public_directory(run_dir)),
             (unit_dir, modes::public_directory(unit_dir)),
             (&owned, modes::private_directory(&owned)),
             (&quadlet, modes::private_directory(&quadlet)),
+            (&copies, modes::private_directory(&copies)),
         ] {
             made.map_err(|source| CoreError::Directory { path: path.clone(), source })?;
         }
@@ -162,9 +164,13 @@ impl MachineRunners {
         let units = PodmanUnits::in_directory(quadlet);
         let (podman, podman_events) = Podman::new(
             (systemd, systemd_events),
-            Arc::new(PodmanGenerator::find_program(run_dir.join("quadlet-made"))),
-            units.clone(),
-            unit_dir.clone(),
+            PodmanSettings {
+                generator: Arc::new(PodmanGenerator::find_program(run_dir.join("quadlet-made"))),
+                units: units.clone(),
+                unit_dir: unit_dir.clone(),
+                sources: Arc::new(registry.clone()),
+                copies,
+            },
         );
         let (docker, docker_events) = Docker::new(docker::Settings {
             socket: settings.docker.socket.clone(),

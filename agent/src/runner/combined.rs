@@ -50,7 +50,8 @@ impl CombinedRunner {
     /// True if a unit is the container engine's.
     fn is_engines(&self, unit: &UnitName) -> bool {
         let is_podmans = || self.podman.as_ref().is_some_and(|podman| podman.has_unit(unit));
-        unit.unit_type().is_quadlet() && !is_podmans()
+        let unit_type = unit.unit_type();
+        unit_type.is_quadlet() && !unit_type.needs_podman() && !is_podmans()
     }
 
     fn runner_of(&self, unit: &UnitName) -> &dyn Runner {

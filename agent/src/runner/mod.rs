@@ -10,7 +10,9 @@ mod install_specifiers;
 mod interface;
 pub mod podman;
 pub mod systemd;
+mod unit_sources;
 
 pub use self::combined::CombinedRunner;
 pub use self::interface::{Runner, RunnerError, RunnerEvents, StartOutcome};
+pub use self::unit_sources::Sources;
 pub use muster_engine::machine::observation::{RunnerEvent, UnitObservation};

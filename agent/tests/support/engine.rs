@@ -15,7 +15,8 @@ use bollard::query_parameters::{
 };
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use musterd::runner::RunnerEvents;
-use musterd::runner::docker::{Docker, Settings, Sources};
+use musterd::runner::Sources;
+use musterd::runner::docker::{Docker, Settings};
 use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;

@@ -57,11 +57,11 @@ pub fn check(name: &UnitName, file: &UnitFile) -> Result<Checked, InvalidUnit> {
     Ok(Checked { requirements, warnings })
 }
 
-/// True when a file without options is one: Podman makes a volume or a network of it, and to systemd a target or a slice is there
+/// True when a file without options is one: Podman makes a volume, a network or a pod of it, and to systemd a target or a slice is there
 /// once it has a file, unless that is empty to the last byte, which is how it is told of a masked unit.
 fn nothing_said(unit_type: UnitType, text: &str) -> Result<(), String> {
     match unit_type {
-        UnitType::Volume | UnitType::Network => Ok(()),
+        UnitType::Volume | UnitType::Network | UnitType::Pod => Ok(()),
         UnitType::Target | UnitType::Slice if !text.is_empty() => Ok(()),
         UnitType::Target | UnitType::Slice => {
             Err("it is empty, which systemd takes for a masked unit; write [Unit] into it"

@@ -9,7 +9,7 @@
 //! | `StateDirectory=` | `CacheDirectory=`: made to be lost; `LogsDirectory=`: nothing reads it back; `ConfigurationDirectory=`: read, not written; `RuntimeDirectory=`: gone with the unit |
 //! | `BindPaths=`, `ReadWritePaths=`: the author says that the unit writes there | `BindReadOnlyPaths=`, `TemporaryFileSystem=`, `WorkingDirectory=` (says where, not that it writes) |
 //! | `RootDirectory=`, `RootImage=`, `MountImages=`: what runs there writes there | a `RootImage=` with `RootHash=` or `RootVerity=`, which cannot be written to; `ExtensionImages=` |
-//! | `Volume=` and `Mount=` of a container, or the same in its `PodmanArgs=`: volumes, with a name or without, and paths of the machine | the same with `ro`, and `tmpfs`; a `VOLUME` of its image, which no file here speaks of |
+//! | `Volume=` and `Mount=` of a container, `Volume=` of a pod, or the same in a container's `PodmanArgs=`: volumes, with a name or without, and paths of the machine | the same with `ro`, and `tmpfs`; a `VOLUME` of its image, which no file here speaks of |
 //! | a `.mount` of a device or of another path | one with `ro`, of memory, or of a server |
 //!
 //! `DynamicUser=` alone is no sign: such a unit can write nowhere but where one of these says. Paths below `/run`, `/dev`,
@@ -42,7 +42,9 @@ pub fn kept_data(runner: RunnerKind, file: &UnitFile) -> Option<KeptData> {
         RunnerKind::Systemd => of_systemd(file),
         RunnerKind::Docker => of_container(file),
         // Its `[Service]` section is systemd's own.
-        RunnerKind::Podman => of_container(file).or_else(|| of_systemd(file)),
+        RunnerKind::Podman => {
+            of_container(file).or_else(|| of_pod(file)).or_else(|| of_systemd(file))
+        }
     }
 }
 
@@ -177,6 +179,20 @@ fn of_container(file: &UnitFile) -> Option<KeptData> {
     Some(KeptData { line: 0, what })
 }
 
+/// What the containers of a pod have in common.
+fn of_pod(file: &UnitFile) -> Option<KeptData> {
+    let mut mounts =
+        file.numbered_options().filter(|(_, o)| o.section == "Pod" && o.name == "Volume");
+    mounts.find_map(|(line, option)| {
+        let value = option.joined_value();
+        let mut parts = value.trim().split(':');
+        let source = parts.next().filter(|source| !source.is_empty())?;
+        let is_read_only = parts.nth(1).is_some_and(|words| words.split(',').any(|w| w == "ro"));
+        let is_gone = is_read_only || source.starts_with('/') && is_volatile(source);
+        (!is_gone).then(|| written_paths(line, option))
+    })
+}
+
 /// A mount that only the machine can read: what its variables stand for is in a file there.
 fn mounted_by_variable(file: &UnitFile) -> Option<KeptData> {
     file.values_of("Service", "EnvironmentFile").last().filter(|path| !path.is_empty())?;
@@ -230,6 +246,16 @@ mod tests {
 
     fn container(lines: &str) -> Option<String> {
         kept_text(RunnerKind::Docker, &format!("[Container]\nImage=a\n{lines}\n"))
+    }
+
+    #[test]
+    fn a_pod_keeps_what_its_containers_have_in_common() {
+        let pod = |lines: &str| kept_text(RunnerKind::Podman, &format!("[Pod]\n{lines}\n"));
+        assert_eq!(pod("Volume=d.volume:/d"), Some("[Pod] Volume=d.volume:/d".to_owned()));
+        assert!(pod("Volume=/srv/d:/d:z").is_some());
+        for lines in ["", "Volume=/run/d:/d", "Volume=d.volume:/d:ro,z", "Volume="] {
+            assert_eq!(pod(lines), None, "{lines}");
+        }
     }
 
     #[test]

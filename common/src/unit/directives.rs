@@ -114,9 +114,14 @@ fn own_section(unit_type: UnitType) -> Option<(&'static str, Tables)> {
         UnitType::Socket => ("Socket", SOCKET),
         UnitType::Swap => ("Swap", SWAP),
         UnitType::Timer => ("Timer", &[names::TIMER]),
-        UnitType::Container
+        UnitType::Artifact
+        | UnitType::Build
+        | UnitType::Container
         | UnitType::Device
+        | UnitType::Image
+        | UnitType::Kube
         | UnitType::Network
+        | UnitType::Pod
         | UnitType::Target
         | UnitType::Volume => return None,
     })

@@ -24,12 +24,17 @@ pub struct UnitName(Arc<str>);
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant is the suffix of its own name")]
 pub enum UnitType {
+    Artifact,
     Automount,
+    Build,
     Container,
     Device,
+    Image,
+    Kube,
     Mount,
     Network,
     Path,
+    Pod,
     Scope,
     Service,
     Slice,
@@ -52,13 +57,18 @@ pub struct InvalidUnitName {
 
 impl UnitType {
     /// Every type, in alphabetical order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
+        Self::Artifact,
         Self::Automount,
+        Self::Build,
         Self::Container,
         Self::Device,
+        Self::Image,
+        Self::Kube,
         Self::Mount,
         Self::Network,
         Self::Path,
+        Self::Pod,
         Self::Scope,
         Self::Service,
         Self::Slice,
@@ -72,12 +82,17 @@ impl UnitType {
     /// The suffix, without its dot.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Artifact => "artifact",
             Self::Automount => "automount",
+            Self::Build => "build",
             Self::Container => "container",
             Self::Device => "device",
+            Self::Image => "image",
+            Self::Kube => "kube",
             Self::Mount => "mount",
             Self::Network => "network",
             Self::Path => "path",
+            Self::Pod => "pod",
             Self::Scope => "scope",
             Self::Service => "service",
             Self::Slice => "slice",
@@ -96,26 +111,40 @@ impl UnitType {
 
     /// True when names of this type may have an `@`.
     pub fn has_templates(self) -> bool {
-        matches!(
-            self,
-            Self::Container
-                | Self::Network
-                | Self::Path
-                | Self::Service
-                | Self::Socket
-                | Self::Target
-                | Self::Timer
-                | Self::Volume
-        )
+        self.is_quadlet()
+            || matches!(
+                self,
+                Self::Path | Self::Service | Self::Socket | Self::Target | Self::Timer
+            )
     }
 
     /// True when a container engine runs units of this type, from files in the syntax of Podman's Quadlet, and not systemd.
     pub fn is_quadlet(self) -> bool {
-        matches!(self, Self::Container | Self::Network | Self::Volume)
+        matches!(self, Self::Container | Self::Network | Self::Volume) || self.needs_podman()
     }
 
-    /// True when units of this type are started for their own sake. A volume or a network is made on a machine because a
-    /// container there names it; by itself it has nowhere to be.
+    /// True when only Podman runs units of this type.
+    pub fn needs_podman(self) -> bool {
+        matches!(self, Self::Artifact | Self::Build | Self::Image | Self::Kube | Self::Pod)
+    }
+
+    /// The section that a file of Quadlet's of this type has to itself, and what Podman puts behind the name of its service.
+    pub(super) fn quadlet_parts(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::Artifact => ("Artifact", "-artifact"),
+            Self::Build => ("Build", "-build"),
+            Self::Container => ("Container", ""),
+            Self::Image => ("Image", "-image"),
+            Self::Kube => ("Kube", ""),
+            Self::Network => ("Network", "-network"),
+            Self::Pod => ("Pod", "-pod"),
+            Self::Volume => ("Volume", "-volume"),
+            _ => return None,
+        })
+    }
+
+    /// True when units of this type are started for their own sake, whoever runs them. With Docker a volume or a network is made on a
+    /// machine because a container there names it; by itself it has nowhere to be.
     pub fn starts_by_itself(self) -> bool {
         !matches!(self, Self::Network | Self::Volume)
     }
@@ -169,13 +198,17 @@ impl UnitName {
 
     /// The kind of runner that runs a unit of this name.
     pub fn runner_kind(&self) -> RunnerKind {
-        if self.unit_type().is_quadlet() { RunnerKind::Docker } else { RunnerKind::Systemd }
+        match self.unit_type() {
+            unit_type if unit_type.needs_podman() => RunnerKind::Podman,
+            unit_type if unit_type.is_quadlet() => RunnerKind::Docker,
+            _ => RunnerKind::Systemd,
+        }
     }
 
-    /// The service that Podman's Quadlet makes of a container unit of this name; `None` of other units.
+    /// The service that Podman's Quadlet makes of a file of this name that says nothing else; `None` of other units.
     pub fn quadlet_service(&self) -> Option<Self> {
-        let stem = self.name_stem();
-        (self.unit_type() == UnitType::Container).then(|| Self(format!("{stem}.service").into()))
+        let (_, suffix) = self.unit_type().quadlet_parts()?;
+        format!("{}{suffix}.service", self.name_stem()).parse().ok()
     }
 
     /// The name without `.type`: the `%N` of systemd.unit(5).
@@ -303,6 +336,7 @@ mod tests {
             ("app@1.container", "app@1", "app", Some("1"), Some("app@.container")),
             ("data@1.volume", "data@1", "data", Some("1"), Some("data@.volume")),
             ("front.network", "front", "front", None, None),
+            ("shop@1.pod", "shop@1", "shop", Some("1"), Some("shop@.pod")),
         ];
         for (text, stem, prefix, instance, template) in cases {
             let name = name(text);
@@ -354,6 +388,23 @@ mod tests {
             long.replacen('x', "", 1).parse::<UnitName>().map(|n| n.as_str().len()),
             Ok(255)
         );
+    }
+
+    #[test]
+    fn each_kind_of_file_has_a_service_of_its_own() {
+        for (unit, service) in [
+            ("a.artifact", "a-artifact.service"),
+            ("a.build", "a-build.service"),
+            ("a@1.container", "a@1.service"),
+            ("a.image", "a-image.service"),
+            ("a.kube", "a.service"),
+            ("a.network", "a-network.service"),
+            ("a.pod", "a-pod.service"),
+            ("a@1.volume", "a@1-volume.service"),
+        ] {
+            assert_eq!(name(unit).quadlet_service(), Some(name(service)));
+        }
+        assert_eq!(name("a.service").quadlet_service(), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::directives::Warning;
+use super::podman::list_references;
 use super::requirements_error::RequirementsError;
 use super::section::{self, Entry, OptionKind};
 use super::service_type::is_oneshot;
@@ -134,7 +135,8 @@ impl RequirementsTemplate {
     ///
     /// The first option that is unknown or badly quoted; any other error too, when no value has a specifier.
     pub fn parse(file: &UnitFile) -> Result<Self, RequirementsError> {
-        let entries = section::read(file)?;
+        let mut entries = section::read(file)?;
+        tie_to_named(&mut entries, file);
         if let Some(entry) = job_entry(&entries).filter(|_| !is_oneshot(file)) {
             return Err(RequirementsError {
                 line: entry.line,
@@ -202,6 +204,15 @@ impl RequirementsTemplate {
                 line: entry.line,
                 option: entry.option.clone(),
                 problem: "it is for container units; every other is systemd's to run".to_owned(),
+            });
+        }
+        if let Some(entry) = runner.filter(|_| name.unit_type().needs_podman())
+            && self.asked_runner() == Some(RunnerKind::Docker)
+        {
+            return Err(RequirementsError {
+                line: entry.line,
+                option: entry.option.clone(),
+                problem: format!("Docker runs no .{} units", name.unit_type().as_str()),
             });
         }
         match &self.shared {
@@ -444,6 +455,42 @@ fn job_entry(entries: &[Entry]) -> Option<&Entry> {
         .find(|entry| entry.words.iter().any(|w| parse_truth(w) == Some(true)))
 }
 
+/// Has a container belong where the pod is that it is part of, and where the container is whose network it shares: by what `[Container]`
+/// names, as if `MachineOf=` named it. Global units are where they are, each with a pod of its own.
+fn tie_to_named(entries: &mut Vec<Entry>, file: &UnitFile) {
+    let is_global = |entry: &Entry| {
+        entry.kind == OptionKind::Global
+            && entry.words.iter().any(|word| parse_truth(word) == Some(true))
+    };
+    if entries.iter().any(is_global) {
+        return;
+    }
+    let asked = |entry: &Entry| {
+        entry.kind == OptionKind::Runner
+            && entry.words.iter().any(|word| parse_runner(word) == Some(RunnerKind::Podman))
+    };
+    if !entries.iter().any(asked) {
+        return;
+    }
+    for named in list_references(file).into_iter().filter(|named| named.is_tied) {
+        entries.push(Entry {
+            line: named.line,
+            option: format!("MachineOf (by {})", named.option),
+            kind: OptionKind::MachineOf,
+            words: vec![named.unit.to_string()],
+            notes: Vec::new(),
+        });
+    }
+}
+
+/// True when a unit of this name made from this file is started for its own sake: see [`UnitType::starts_by_itself`]. With Podman
+/// each is, for each is a service.
+///
+/// [`UnitType::starts_by_itself`]: super::UnitType::starts_by_itself
+pub fn is_startable(name: &UnitName, file: &UnitFile) -> bool {
+    name.unit_type().starts_by_itself() || runner_of(name, file) == RunnerKind::Podman
+}
+
 /// The runner for a unit of this name made from this file: the unit's type says so, and of container units `Runner=` in `[X-Fleet]`.
 /// One whose section cannot be read has its type's.
 pub fn runner_of(name: &UnitName, file: &UnitFile) -> RunnerKind {
@@ -454,7 +501,7 @@ pub fn runner_of(name: &UnitName, file: &UnitFile) -> RunnerKind {
 fn chosen_runner(name: &UnitName, asked: Option<RunnerKind>) -> RunnerKind {
     let by_type = name.runner_kind();
     match asked {
-        Some(asked) if by_type != RunnerKind::Systemd => asked,
+        Some(asked) if by_type == RunnerKind::Docker => asked,
         _ => by_type,
     }
 }

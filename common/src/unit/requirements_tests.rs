@@ -539,3 +539,30 @@ fn a_container_may_choose_and_nothing_else() {
         RunnerKind::Systemd
     );
 }
+
+#[test]
+fn files_that_only_podman_knows_are_podmans() {
+    assert_eq!(runner_kind_of("a.pod", "[Pod]\n"), RunnerKind::Podman);
+    assert_eq!(runner_kind_of("a.kube", "[Kube]\nYaml=/a\n"), RunnerKind::Podman);
+    let docker: UnitFile = "[Pod]\n[X-Fleet]\nRunner=docker\n".parse().unwrap();
+    let error = Requirements::from_file(&"a.pod".parse().unwrap(), &docker).unwrap_err();
+    assert_eq!(error.to_string(), "[X-Fleet] Runner: Docker runs no .pod units");
+}
+
+#[test]
+fn a_container_belongs_where_its_pod_is() {
+    let beside = |text: &str| -> Vec<String> {
+        let unit: UnitName = "web@1.container".parse().unwrap();
+        let requirements = Requirements::from_file(&unit, &text.parse().unwrap()).unwrap();
+        requirements.machine_of.iter().map(ToString::to_string).collect()
+    };
+    let file = "[Container]\nImage=a\nPod=shop.pod\nNetwork=db.container\nVolume=d.volume:/d\n[X-Fleet]\nRunner=podman\n";
+    assert_eq!(beside(file), ["db.container", "shop.pod"]);
+    assert_eq!(beside(&format!("{file}MachineOf=a.service\n")).len(), 3);
+    assert_eq!(beside(&format!("{file}Global=yes\n")), [""; 0], "each machine has its own pod");
+    assert_eq!(
+        beside("[Container]\nImage=a\nNetwork=db.container\n"),
+        [""; 0],
+        "Docker says so itself"
+    );
+}

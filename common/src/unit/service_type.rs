@@ -21,7 +21,9 @@ pub fn is_up_at_birth(runner: RunnerKind, file: &UnitFile) -> bool {
             }
         },
         RunnerKind::Docker | RunnerKind::Podman => {
-            last_value(file, "Container", "Image").is_some()
+            (last_value(file, "Container", "Image").is_some()
+                || last_value(file, "Container", "Rootfs").is_some()
+                || last_value(file, "Kube", "Yaml").is_some())
                 && given.as_deref() != Some("oneshot")
                 && last_value(file, "Container", "Notify").as_deref() != Some("healthy")
         }
@@ -88,6 +90,8 @@ mod tests {
         assert!(!container("Notify=healthy"));
         assert!(!container("[Service]\nType=oneshot"));
         assert!(!at_birth(RunnerKind::Docker, "[Volume]\n"));
+        assert!(at_birth(RunnerKind::Podman, "[Kube]\nYaml=/a\n"));
+        assert!(!at_birth(RunnerKind::Podman, "[Pod]\n"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use muster_common::snapshot::{Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{
     FileHash, InvalidUnit, RequirementsError, RequirementsTemplate, UnitFile, UnitName, UnitType,
-    check_container, file_warnings, reserved_warnings,
+    check_container, file_warnings, is_startable, reserved_warnings,
 };
 
 use super::parsed_change::ParsedChange;
@@ -107,7 +107,7 @@ impl<'a> ChangePass<'a> {
         let unsaid = if change.restart { DesiredState::Launched } else { current };
         let wanted = change.desired.unwrap_or(unsaid);
         if wanted > DesiredState::Inactive {
-            check_startable(name)?;
+            check_startable(name, &file)?;
         }
         // A global unit is never refused, as it waits for machines to come; others may belong beside it.
         let refusal = self.refused.get(name).filter(|_| wanted > current && !global);
@@ -324,7 +324,7 @@ impl<'a> ChangePass<'a> {
 }
 
 /// An error for a unit that is never placed: it cannot be loaded or started.
-fn check_startable(name: &UnitName) -> Result<(), String> {
+fn check_startable(name: &UnitName, file: &UnitFile) -> Result<(), String> {
     let kind = name.unit_type().as_str();
     if name.is_template() {
         let stem = name.name_prefix();
@@ -333,9 +333,9 @@ fn check_startable(name: &UnitName) -> Result<(), String> {
             name.as_str()
         ));
     }
-    if !name.unit_type().starts_by_itself() {
+    if !is_startable(name, file) {
         return Err(format!(
-            "cannot start {name}: a {kind} is made on each machine where a container names it; submit it, and start that container"
+            "cannot start {name}: a {kind} is made on each machine where a container names it; submit it, and start that container, or write Runner=podman into its [X-Fleet]"
         ));
     }
     Ok(())

@@ -1,37 +1,34 @@
-//! Which container units name a volume or a network, before that is destroyed.
+//! Which units of container engines name another, before that is destroyed.
 //!
-//! Owns the refusal: like an engine, which removes nothing that is in use. Without its file a container that names it
-//! could start on no other machine. Pure; it reads the files of container units and nothing else.
+//! Owns the refusal: like an engine, which removes nothing that is in use. Without its file what names it
+//! could start on no other machine. Pure; it reads the files of units that a container engine runs and nothing else.
 
 use std::collections::BTreeSet;
 
 use muster_common::container::{HostFacts, Quadlet, read};
+use muster_common::machine::RunnerKind;
 use muster_common::snapshot::Snapshot;
-use muster_common::unit::{UnitName, UnitType};
+use muster_common::unit::{UnitFile, UnitName, UnitType, list_references, runner_of};
 
 /// Why these units cannot be destroyed, if a unit that stays names one of them.
 pub fn destroy_refusal(snapshot: &Snapshot, destroyed: &[UnitName]) -> Option<String> {
     let made: BTreeSet<&UnitName> =
-        destroyed.iter().filter(|unit| !unit.unit_type().starts_by_itself()).collect();
+        destroyed.iter().filter(|unit| unit.unit_type().is_quadlet()).collect();
     if made.is_empty() {
         return None;
     }
     let going: BTreeSet<&UnitName> = destroyed.iter().collect();
     for (name, unit) in &snapshot.units {
-        let container = name.unit_type() == UnitType::Container && !name.is_template();
-        if !container || going.contains(name) {
+        if !name.unit_type().is_quadlet() || name.is_template() || going.contains(name) {
             continue;
         }
         let Some(file) = snapshot.files.get(&unit.file) else { continue };
-        let Ok((Quadlet::Container(spec), _)) = read(name, file, &HostFacts::stand_in()) else {
-            continue;
-        };
-        let named = spec.referenced_units().into_iter().find_map(|reference| {
+        let named = named_units(name, file).into_iter().find_map(|reference| {
             let template = reference.template_name();
-            let own = made.get(reference).copied();
+            let own = made.get(&reference).copied();
             // An instance that has no file of its own is made from its template's.
             own.or_else(|| {
-                let unknown = !snapshot.units.contains_key(reference);
+                let unknown = !snapshot.units.contains_key(&reference);
                 template.filter(|_| unknown).and_then(|template| made.get(&template).copied())
             })
         });
@@ -42,6 +39,23 @@ pub fn destroy_refusal(snapshot: &Snapshot, destroyed: &[UnitName]) -> Option<St
         }
     }
     None
+}
+
+/// The units that a unit of a container engine names.
+fn named_units(name: &UnitName, file: &UnitFile) -> Vec<UnitName> {
+    if runner_of(name, file) == RunnerKind::Podman {
+        return list_references(file).into_iter().map(|named| named.unit).collect();
+    }
+    if name.unit_type() != UnitType::Container {
+        return Vec::new();
+    }
+    match read(name, file, &HostFacts::stand_in()) {
+        Ok((Quadlet::Container(spec), _)) => {
+            let named = spec.referenced_units().into_iter();
+            named.filter(|unit| !unit.unit_type().starts_by_itself()).cloned().collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +97,9 @@ mod tests {
             ),
             ("web@.container", "[Container]\nImage=i\nNetwork=n.network\n"),
             ("own.service", "[Service]\nExecStart=/bin/true\n"),
+            ("p.pod", "[Pod]\nVolume=p.volume:/p\n"),
+            ("p.volume", "[Volume]\n"),
+            ("member.container", "[Container]\nImage=i\nPod=p.pod\n[X-Fleet]\nRunner=podman\n"),
         ]);
         let refusal = |units: &[&str]| {
             let units: Vec<UnitName> = units.iter().map(|unit| unit.parse().unwrap()).collect();
@@ -98,5 +115,10 @@ mod tests {
         assert_eq!(refusal(&["a.volume", "web@1.container"]), None);
         assert_eq!(refusal(&["n.network"]), None, "only a template names it, and no template runs");
         assert_eq!(refusal(&["web@1.container", "own.service"]), None);
+        let pod = refusal(&["p.pod"]).unwrap();
+        assert!(pod.starts_with("p.pod is in use: member.container names it"), "{pod}");
+        let volume = refusal(&["member.container", "p.volume"]).unwrap();
+        assert!(volume.starts_with("p.volume is in use: p.pod names it"), "{volume}");
+        assert_eq!(refusal(&["p.pod", "member.container", "p.volume"]), None);
     }
 }

@@ -20,13 +20,14 @@ use muster_common::unit::{FileHash, UnitName};
 use muster_engine::container::{ConditionAnswer, body};
 use muster_runtime::timeout;
 use musterd::runner::RunnerEvents;
+use musterd::runner::Sources;
 use musterd::runner::docker::client::{
     CALL_TIMEOUT, ContainerDetails, ContainerEntry, CreatedContainer, EngineClient, EngineError,
     EngineEvent, EngineSetup, EngineStream, GREETING_TIMEOUT, ImageDetails, MarkedResource,
     OutputEntry, PullLine, TRANSFER_TIMEOUT,
 };
 use musterd::runner::docker::host::{ArchiveStamp, ContainerHost, SecretAccess};
-use musterd::runner::docker::{ContainerWorld, Docker, Settings, Sources};
+use musterd::runner::docker::{ContainerWorld, Docker, Settings};
 use musterd::stdx::clock::Wall;
 use musterd::stdx::disk::Disk;
 

@@ -13,7 +13,8 @@ use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_doubles::LossyDisk;
 use muster_runtime::simulated::Node;
 use muster_sim::containers::{EngineModel, EngineOptions, SimulatedEngine};
-use musterd::runner::docker::{Docker, Sources};
+use musterd::runner::Sources;
+use musterd::runner::docker::Docker;
 use musterd::runner::{
     Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation,
 };

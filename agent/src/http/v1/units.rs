@@ -68,7 +68,7 @@ pub(in crate::http) async fn destroy_unused(
     app: &App,
     units: &[UnitName],
 ) -> Result<DestroyOutcome, ApiError> {
-    if units.iter().any(|unit| !unit.unit_type().starts_by_itself()) {
+    if units.iter().any(|unit| unit.unit_type().is_quadlet()) {
         let reader = app.view.fresh_reader().await?;
         let refusal = reader
             .with_cluster(|cluster| references::destroy_refusal(cluster.current_snapshot(), units));

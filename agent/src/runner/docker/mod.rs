@@ -19,7 +19,6 @@ mod unit;
 mod watch;
 
 pub use self::context::{ContainerWorld, Settings};
-pub use self::make::unit_files::Sources;
 pub use self::runner::Docker;
 pub use self::show::gauges::Gauges;
 pub use self::show::inspect::{Container, InspectedUnit};

@@ -1,7 +1,8 @@
-//! Podman's generator: a file of Quadlet's in, a service of systemd's out.
+//! Podman's generator: files of Quadlet's in, services of systemd's out.
 //!
 //! Owns finding the program, running it with a limit of time, and reading what it made. It never changes a word of that.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,13 +25,33 @@ const PROGRAMS: [&str; 3] = [
 /// It takes 4 ms; a machine that is busy takes a hundred times as long at most.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The service that was made of a file.
+/// Files that name one another, one of which is to be translated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratorInput {
+    /// The unit that it is about.
+    pub unit: UnitName,
+    /// Where its file is, and those of the units that it cannot do without.
+    pub needed: Vec<PathBuf>,
+    /// Where the generator finds all of them, and what may be beside them.
+    pub directories: Vec<PathBuf>,
+}
+
+/// The services that were made of files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Translation {
-    /// Its text.
-    pub service: String,
+    /// The text of each, by the file that it was made of.
+    pub services: BTreeMap<PathBuf, GeneratedService>,
     /// The warnings of the generator.
     pub warnings: Vec<String>,
+}
+
+/// A service that was made of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedService {
+    /// Its name.
+    pub name: UnitName,
+    /// Its text.
+    pub text: String,
 }
 
 /// Why there is no service.
@@ -55,6 +76,14 @@ pub enum GeneratorError {
         /// The way in which it ended.
         status: String,
     },
+    /// It passed the file over.
+    #[error(
+        "Podman's generator makes nothing of it: the Podman of this machine may not know .{kind} files"
+    )]
+    Passed {
+        /// The end of the file's name.
+        kind: String,
+    },
     /// It does not take the file.
     #[error("Podman's generator: {problem}")]
     Refused {
@@ -63,15 +92,11 @@ pub enum GeneratorError {
     },
 }
 
-/// Whoever makes services of container units.
+/// Whoever makes services of files of Quadlet's.
 #[async_trait]
 pub trait QuadletGenerator: Send + Sync + 'static {
-    /// The service of a unit whose file lies alone in a directory.
-    async fn translate_file(
-        &self,
-        directory: &Path,
-        unit: &UnitName,
-    ) -> Result<Translation, GeneratorError>;
+    /// The services of files, of all that are needed at least.
+    async fn translate_files(&self, input: &GeneratorInput) -> Result<Translation, GeneratorError>;
 }
 
 /// The generator of this machine's Podman.
@@ -101,16 +126,18 @@ impl PodmanGenerator {
 
     async fn run_in(
         &self,
-        directory: &Path,
-        unit: &UnitName,
+        input: &GeneratorInput,
         output: &Path,
     ) -> Result<Translation, GeneratorError> {
         let program = self.program.as_ref().ok_or(GeneratorError::Absent)?;
         let failed = |error: io::Error| GeneratorError::Run { problem: error.to_string() };
         fs::create_dir_all(output).map_err(failed)?;
+        let directories = std::env::join_paths(&input.directories);
+        let directories =
+            directories.map_err(|error| GeneratorError::Run { problem: error.to_string() })?;
         let mut command = Command::new(program);
         // Else it writes to the kernel's log, where a generator's words belong when systemd runs it.
-        command.arg("--no-kmsg-log").arg(output).env("QUADLET_UNIT_DIRS", directory);
+        command.arg("--no-kmsg-log").arg(output).env("QUADLET_UNIT_DIRS", directories);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -118,35 +145,56 @@ impl PodmanGenerator {
             .kill_on_drop(true);
         let ended = muster_runtime::timeout(LIMIT, command.output()).await;
         let ended = ended.map_err(|_| GeneratorError::Hangs)?.map_err(failed)?;
-        let file = fs::read_to_string(directory.join(unit.as_str())).ok();
-        let file: Option<UnitFile> = file.and_then(|text| text.parse().ok());
-        let words = read_words(&String::from_utf8_lossy(&ended.stderr), unit, file.as_ref());
-        let service = unit.quadlet_service();
-        let made =
-            service.and_then(|service| fs::read_to_string(output.join(service.as_str())).ok());
-        match made {
-            Some(service) if ended.status.success() => {
-                Ok(Translation { service, warnings: words.warnings })
-            }
-            _ if !words.problems.is_empty() => {
-                Err(GeneratorError::Refused { problem: words.problems.join("; ") })
-            }
-            _ => Err(GeneratorError::Silent { status: ended.status.to_string() }),
+        let read_file = |unit: &UnitName| -> Option<UnitFile> {
+            let mut directories = input.directories.iter();
+            let text = directories
+                .find_map(|directory| fs::read_to_string(directory.join(unit.as_str())).ok());
+            text?.parse().ok()
+        };
+        let words = read_words(&String::from_utf8_lossy(&ended.stderr), &input.unit, &read_file);
+        let services = read_services(output);
+        // That it fails says no more than that one of the files is wrong.
+        if input.needed.iter().all(|source| services.contains_key(source)) {
+            return Ok(Translation { services, warnings: words.warnings });
         }
+        Err(match ended.status.code() {
+            Some(_) if !words.problems.is_empty() => {
+                let problems: Vec<String> =
+                    words.problems.into_iter().map(|(_, problem)| problem).collect();
+                GeneratorError::Refused { problem: problems.join("; ") }
+            }
+            Some(0) => GeneratorError::Passed { kind: passed_over(input, &services) },
+            _ => GeneratorError::Silent { status: ended.status.to_string() },
+        })
     }
+}
+
+/// The services that lie in a directory, by the file that each names as its source.
+fn read_services(output: &Path) -> BTreeMap<PathBuf, GeneratedService> {
+    let Ok(entries) = fs::read_dir(output) else { return BTreeMap::new() };
+    let service = |entry: fs::DirEntry| -> Option<(PathBuf, GeneratedService)> {
+        let name: UnitName = entry.file_name().to_str()?.parse().ok()?;
+        let text = fs::read_to_string(entry.path()).ok()?;
+        let source = text.lines().find_map(|line| line.strip_prefix("SourcePath="))?;
+        Some((PathBuf::from(source), GeneratedService { name, text }))
+    };
+    entries.filter_map(|entry| service(entry.ok()?)).collect()
+}
+
+/// The type of the first file that nothing was made of.
+fn passed_over(input: &GeneratorInput, services: &BTreeMap<PathBuf, GeneratedService>) -> String {
+    let passed = input.needed.iter().find(|source| !services.contains_key(*source));
+    let kind = passed.and_then(|source| source.extension());
+    kind.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[async_trait]
 impl QuadletGenerator for PodmanGenerator {
-    async fn translate_file(
-        &self,
-        directory: &Path,
-        unit: &UnitName,
-    ) -> Result<Translation, GeneratorError> {
-        let output = self.scratch.join(unit.as_str());
+    async fn translate_files(&self, input: &GeneratorInput) -> Result<Translation, GeneratorError> {
+        let output = self.scratch.join(input.unit.as_str());
         // What a daemon before this one left there is not this file's.
         let _ = fs::remove_dir_all(&output);
-        let made = self.run_in(directory, unit, &output).await;
+        let made = self.run_in(input, &output).await;
         let _ = fs::remove_dir_all(&output);
         made
     }
@@ -158,6 +206,14 @@ mod tests {
 
     use super::*;
 
+    fn input_in(directory: &Path) -> GeneratorInput {
+        GeneratorInput {
+            unit: "a.container".parse().unwrap(),
+            needed: vec![directory.join("a.container")],
+            directories: vec![directory.to_owned()],
+        }
+    }
+
     /// What becomes of a file with a generator that is this script.
     async fn translate_with(script: &str) -> Result<Translation, GeneratorError> {
         let place = tempfile::tempdir().unwrap();
@@ -168,17 +224,19 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("a.container"), "[Container]\nImage=b\nBogus=1\n").unwrap();
         let generator = PodmanGenerator::with_program(program, place.path().join("out"));
-        let made = generator.translate_file(&directory, &"a.container".parse().unwrap()).await;
+        let made = generator.translate_files(&input_in(&directory)).await;
         assert_eq!(fs::read_dir(place.path().join("out")).unwrap().count(), 0, "it is swept");
         made
     }
 
     #[tokio::test]
     async fn what_it_makes_is_taken_word_for_word() {
-        let script =
-            "cat $QUADLET_UNIT_DIRS/a.container > $2/a.service; echo 'x[1]: Warning: careful' >&2";
+        let script = "in=$QUADLET_UNIT_DIRS/a.container; (cat $in; echo SourcePath=$in) > $2/b.service
+                      echo 'x[1]: Warning: careful' >&2; echo 'converting \"c.container\": no' >&2; exit 1";
         let made = translate_with(script).await.unwrap();
-        assert_eq!(made.service, "[Container]\nImage=b\nBogus=1\n");
+        let service = made.services.into_values().next().unwrap();
+        assert_eq!(service.name.as_str(), "b.service");
+        assert!(service.text.starts_with("[Container]\nImage=b\nBogus=1\n"));
         assert_eq!(made.warnings, ["careful"]);
     }
 
@@ -189,17 +247,16 @@ mod tests {
         assert_eq!(translate_with(refused).await, Err(GeneratorError::Refused { problem }));
         let crashed = translate_with("kill -SEGV $$").await.unwrap_err().to_string();
         assert!(crashed.contains("signal: 11"), "{crashed}");
-        let silent = translate_with("exit 0").await.unwrap_err().to_string();
+        let silent = translate_with("exit 3").await.unwrap_err().to_string();
         assert!(silent.contains("gave no reason"), "{silent}");
+        let passed = translate_with("exit 0").await.unwrap_err().to_string();
+        assert!(passed.contains("may not know .container files"), "{passed}");
 
         let nowhere = tempfile::tempdir().unwrap();
         let absent = PodmanGenerator { program: None, scratch: nowhere.path().to_owned() };
-        let unit = "a.container".parse().unwrap();
-        assert_eq!(absent.translate_file(nowhere.path(), &unit).await, Err(GeneratorError::Absent));
+        let input = input_in(nowhere.path());
+        assert_eq!(absent.translate_files(&input).await, Err(GeneratorError::Absent));
         let gone = PodmanGenerator::with_program("/nowhere".into(), nowhere.path().to_owned());
-        assert!(matches!(
-            gone.translate_file(nowhere.path(), &unit).await,
-            Err(GeneratorError::Run { .. })
-        ));
+        assert!(matches!(gone.translate_files(&input).await, Err(GeneratorError::Run { .. })));
     }
 }

@@ -1,12 +1,13 @@
-//! Podman as a runner: container units as the services that Podman's own generator makes of them.
+//! Podman as a runner: files of Quadlet's as the services that Podman's own generator makes of them.
 //!
 //! Declares where their files lie, who translates them, and the runner that stands before systemd's. There is no second life cycle and
 //! no translation of ours: what is written for systemd is what the generator says, and from there on the unit is a service.
 
+mod bundle;
 pub mod generator;
 mod problem;
 mod runner;
 mod units;
 
-pub use self::runner::Podman;
+pub use self::runner::{Podman, PodmanSettings};
 pub use self::units::PodmanUnits;

@@ -1,7 +1,8 @@
-//! The runner of container units that are services.
+//! The runner of units that are services which Podman makes.
 //!
-//! Owns what stands between a container unit and its service: the file that is kept, the service that is written, and the name that each
-//! goes by. Everything else is systemd's, by its own runner. It touches a service only while that is made from our file.
+//! Owns what stands between such a unit and its service: the file that is kept, the services that are written, its own and those of the
+//! units it names, and the name that each goes by. Everything else is systemd's, by its own runner. It touches a service only while that
+//! is made from our file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,14 +10,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use muster_common::unit::{FileHash, UnitFile, UnitName, is_reserved};
+use muster_common::state::ActiveState;
+use muster_common::unit::{
+    FileHash, UnitFile, UnitName, UnitType, is_reserved, list_references, quadlet_service,
+};
+use muster_engine::machine::converge::Observed;
 use tokio::sync::mpsc;
 
-use super::generator::{QuadletGenerator, Translation};
+use super::bundle::{UnitBundle, gather_bundle, naming_units, unnamed_units};
+use super::generator::{GeneratedService, QuadletGenerator, Translation};
 use super::units::PodmanUnits;
+use crate::runner::unit_sources::{Sources, UnitFileCopies};
 use crate::runner::{
     Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation,
 };
+use crate::stdx::disk::HostDisk;
 use crate::stdx::sync::lock;
 
 /// Events on their way.
@@ -29,12 +37,30 @@ pub struct Podman {
     units: PodmanUnits,
     /// Where services lie.
     unit_dir: PathBuf,
+    /// The files of units that others name.
+    cluster: UnitFileCopies,
+    /// Held by the one who changes which files are here and what is made of them: several units may name one.
+    making: tokio::sync::Mutex<()>,
     /// The container unit of each service, of those that were asked for.
     names: Arc<Mutex<BTreeMap<UnitName, UnitName>>>,
     /// The last word of the generator on each unit.
     words: Mutex<BTreeMap<UnitName, GeneratorVerdict>>,
     /// Units whose file was not written, because something else is in the place of their service.
     hindered: Mutex<BTreeSet<UnitName>>,
+}
+
+/// What a [`Podman`] works with.
+pub struct PodmanSettings {
+    /// Who translates.
+    pub generator: Arc<dyn QuadletGenerator>,
+    /// Where the files of units lie.
+    pub units: PodmanUnits,
+    /// Where services go.
+    pub unit_dir: PathBuf,
+    /// Who knows the files of units that others name.
+    pub sources: Arc<dyn Sources>,
+    /// Where copies of those are kept, for when nobody answers.
+    pub copies: PathBuf,
 }
 
 /// The generator's word on a file.
@@ -45,18 +71,20 @@ enum GeneratorVerdict {
 }
 
 impl Podman {
-    /// Stands before systemd, which is given with its events. Services go to `unit_dir`.
+    /// Stands before systemd, which is given with its events.
     pub fn new(
         (systemd, events): (Arc<dyn Runner>, RunnerEvents),
-        generator: Arc<dyn QuadletGenerator>,
-        units: PodmanUnits,
-        unit_dir: PathBuf,
+        settings: PodmanSettings,
     ) -> (Self, RunnerEvents) {
+        let PodmanSettings { generator, units, unit_dir, sources, copies } = settings;
         let names = Arc::new(Mutex::default());
         let (sender, renamed) = mpsc::channel(QUEUE);
         muster_runtime::spawn(rename_events(events, Arc::clone(&names), units.clone(), sender));
         let (words, hindered) = (Mutex::default(), Mutex::default());
-        let podman = Self { systemd, generator, units, unit_dir, names, words, hindered };
+        let cluster = UnitFileCopies::new(sources, Arc::new(HostDisk), copies);
+        let making = tokio::sync::Mutex::default();
+        let podman =
+            Self { systemd, generator, units, unit_dir, cluster, making, names, words, hindered };
         (podman, renamed)
     }
 
@@ -67,7 +95,7 @@ impl Podman {
 
     /// The name a unit goes by at systemd.
     fn service_of(&self, unit: &UnitName) -> UnitName {
-        let Some(service) = unit.quadlet_service() else { return unit.clone() };
+        let Some(service) = self.units.expected_service(unit) else { return unit.clone() };
         lock(&self.names).insert(service.clone(), unit.clone());
         service
     }
@@ -88,25 +116,88 @@ impl Podman {
             return Some(format!("its service would be {service}, which is this machine's own"));
         }
         let other = self.read_service(service).filter(|text| !self.units.is_made_from(text, unit));
-        other.map(|_| {
-            format!("its service would be {service}, and there is another unit of that name")
+        other.map(|text| match self.units.source_unit(&text) {
+            Some(other) => format!("its service would be {service}, which is that of {other}"),
+            None => {
+                format!("its service would be {service}, and there is another unit of that name")
+            }
         })
     }
 
-    /// Has the generator make the service of a unit, and puts that in its place.
-    async fn make_service(&self, unit: &UnitName, service: &UnitName) -> Result<(), RunnerError> {
-        let directory = self.units.unit_directory(unit);
-        let verdict = match self.generator.translate_file(&directory, unit).await {
-            Ok(Translation { service: text, warnings }) => {
-                if self.read_service(service).as_deref() != Some(text.as_str()) {
-                    self.systemd.write(service, FileHash::of_text(&text), &text).await?;
-                }
-                GeneratorVerdict::Made { warnings: warnings.join("; ") }
-            }
-            Err(error) => GeneratorVerdict::Refused { problem: error.to_string() },
+    /// Has the generator make the service of a unit and those of the units it names, and puts them in their places.
+    async fn make_service(&self, unit: &UnitName) -> Result<(), RunnerError> {
+        let verdict = match self.translate_unit(unit).await {
+            Ok((bundle, translation)) => self.put_services(unit, &bundle, translation).await?,
+            Err(problem) => GeneratorVerdict::Refused { problem },
         };
         lock(&self.words).insert(unit.clone(), verdict);
         Ok(())
+    }
+
+    /// The generator's word on a unit, for the user where it has none.
+    async fn translate_unit(&self, unit: &UnitName) -> Result<(UnitBundle, Translation), String> {
+        let bundle = gather_bundle(unit, &self.units, &self.cluster).await?;
+        let mut services: BTreeMap<UnitName, &UnitName> = BTreeMap::new();
+        for needed in &bundle.needed {
+            let Some(service) = self.units.expected_service(needed) else { continue };
+            if let Some(other) = services.get(&service) {
+                return Err(format!("{other} and {needed} would be one service, {service}"));
+            }
+            services.insert(service, needed);
+        }
+        let made = self.generator.translate_files(&bundle.input).await;
+        made.map(|made| (bundle, made)).map_err(|error| error.to_string())
+    }
+
+    /// Writes what was made of a unit and of those it names; of these first, so that none is started without them.
+    async fn put_services(
+        &self,
+        unit: &UnitName,
+        bundle: &UnitBundle,
+        made: Translation,
+    ) -> Result<GeneratorVerdict, RunnerError> {
+        let others = bundle.needed.iter().filter(|needed| *needed != unit);
+        for needed in others.chain([unit]) {
+            let made = made.services.get(&self.units.source_path(needed));
+            let Some(GeneratedService { name, text }) = made else { continue };
+            if let Some(problem) = self.find_rival(unit, needed, name).await? {
+                return Ok(GeneratorVerdict::Refused { problem });
+            }
+            lock(&self.names).insert(name.clone(), needed.clone());
+            if self.read_service(name).as_deref() == Some(text.as_str()) {
+                continue;
+            }
+            self.systemd.write(name, FileHash::of_text(text), text).await?;
+            if needed != unit {
+                // Nobody asks for it by name before systemd starts it with the unit.
+                self.systemd.load(name).await?;
+            }
+        }
+        Ok(GeneratorVerdict::Made { warnings: made.warnings.join("; ") })
+    }
+
+    /// Why the service of a unit that another needs cannot be put in its place. The unit's own has been looked at before.
+    async fn find_rival(
+        &self,
+        unit: &UnitName,
+        needed: &UnitName,
+        service: &UnitName,
+    ) -> Result<Option<String>, RunnerError> {
+        if self.is_in_place(needed, service) {
+            return Ok(None);
+        }
+        let rival = match self.name_taken(needed, service) {
+            None if needed != unit => {
+                let seen = self.systemd.observe_units(&[service.clone()].into()).await?;
+                let foreign = seen.get(service).is_some_and(|seen| seen.observed.foreign);
+                foreign.then(|| format!("this machine has a unit {service} of its own"))
+            }
+            taken => taken,
+        };
+        let whose = |problem: String| {
+            if needed == unit { problem } else { format!("{needed}, which it names: {problem}") }
+        };
+        Ok(rival.map(whose))
     }
 
     /// Sees to it that the service of a unit is there before it is read. Returns why it cannot be.
@@ -121,10 +212,14 @@ impl Podman {
         if let Some(problem) = self.name_taken(unit, service) {
             return Ok(Some(problem));
         }
-        // A daemon before this one may have left the service of an earlier file, where the generator did not take the last one.
+        let _one = self.making.lock().await;
+        // A daemon before this one may have left the service of an earlier file, where the generator did not take the last one; and
+        // what it names may have changed since.
         let is_judged = lock(&self.words).contains_key(unit);
-        if !is_judged || !self.is_in_place(unit, service) {
-            self.make_service(unit, service).await?;
+        let names_others =
+            self.units.read_file(unit).is_some_and(|file| !list_references(&file).is_empty());
+        if !is_judged || names_others || !self.is_in_place(unit, service) {
+            self.make_service(unit).await?;
         }
         Ok(match lock(&self.words).get(unit) {
             Some(GeneratorVerdict::Refused { problem }) => Some(problem.clone()),
@@ -143,6 +238,11 @@ impl Podman {
         if !in_place && let Some(problem) = self.name_taken(unit, service) {
             seen.observed.foreign = true;
             seen.observed.obstacle = problem;
+            seen.observed.file = None;
+            return seen;
+        }
+        if !self.units.has_file(unit) {
+            // What is here for others alone is nobody's word on the unit itself.
             seen.observed.file = None;
             return seen;
         }
@@ -168,9 +268,84 @@ impl Podman {
         seen
     }
 
-    async fn observe_one(&self, unit: &UnitName) -> Result<UnitObservation, RunnerError> {
-        let seen = self.observe_units(&BTreeSet::from([unit.clone()])).await?.remove(unit);
-        Ok(seen.unwrap_or_default())
+    /// Why a unit cannot be the service of this name, if this machine or another unit has that.
+    async fn find_obstruction(
+        &self,
+        unit: &UnitName,
+        service: &UnitName,
+    ) -> Result<Option<String>, RunnerError> {
+        let seen = self.systemd.observe_units(&BTreeSet::from([service.clone()])).await?;
+        let seen = seen.get(service).cloned().unwrap_or_default();
+        let seen = self.observation_of(unit, service, seen);
+        let own =
+            || format!("this machine has a unit {service} of its own, which its service would be");
+        let Observed { foreign, obstacle, .. } = seen.observed;
+        Ok(foreign.then(|| if obstacle.is_empty() { own() } else { obstacle }))
+    }
+
+    /// Gives up the service that a unit had by an earlier file, where the next one is another.
+    async fn leave_service(&self, unit: &UnitName, next: &UnitName) -> Result<(), RunnerError> {
+        let before = self.service_of(unit);
+        if before != *next && self.is_in_place(unit, &before) {
+            self.systemd.stop(&before).await?;
+            self.systemd.remove(&before).await?;
+        }
+        lock(&self.names).remove(&before);
+        Ok(())
+    }
+
+    /// Takes away what is here only because others named it, and none does any more: its service. What Podman made for it stays, as
+    /// the data of a volume does. What cannot be taken away now is tried again with the next removal.
+    async fn release_unnamed(&self) {
+        for unit in unnamed_units(&self.units) {
+            let service = self.service_of(&unit);
+            if self.is_in_place(&unit, &service) {
+                let stopped = self.systemd.stop(&service).await;
+                let removed = match stopped {
+                    Ok(_) => self.systemd.remove(&service).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = removed {
+                    tracing::warn!(%unit, %error, "cannot take away what no unit names any more");
+                    continue;
+                }
+            }
+            if let Err(error) = self.units.remove_file(&unit) {
+                tracing::warn!(%unit, %error, "cannot remove its file");
+                continue;
+            }
+            self.cluster.forget_copy(&unit);
+            lock(&self.words).remove(&unit);
+            lock(&self.names).remove(&service);
+        }
+    }
+
+    /// What of the units that one names has failed, for whoever is told that it did not start.
+    async fn failures_of_named(&self, unit: &UnitName) -> String {
+        let mut failures = String::new();
+        for named in self.units.read_file(unit).iter().flat_map(list_references) {
+            let Some(service) = self.units.expected_service(&named.unit) else { continue };
+            let Ok(seen) = self.systemd.observe_units(&[service.clone()].into()).await else {
+                continue;
+            };
+            let failed =
+                seen.get(&service).is_some_and(|seen| seen.observed.active == ActiveState::Failed);
+            if failed {
+                failures
+                    .push_str(&format!("; {}, which it names, has failed ({service})", named.unit));
+            }
+        }
+        failures
+    }
+
+    /// The outcome of a start, with what of it is the fault of a unit that this one names.
+    async fn explain_outcome(&self, unit: &UnitName, outcome: StartOutcome) -> StartOutcome {
+        match outcome {
+            StartOutcome::Failed { problem } => StartOutcome::Failed {
+                problem: format!("{problem}{}", self.failures_of_named(unit).await),
+            },
+            done => done,
+        }
     }
 
     fn services_of(&self, units: &[UnitName]) -> Vec<UnitName> {
@@ -218,37 +393,32 @@ impl Runner for Podman {
     }
 
     fn find_obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
-        self.systemd.find_obstacle(&self.service_of(unit), file)
+        let service = quadlet_service(unit, file).unwrap_or_else(|| unit.clone());
+        self.systemd.find_obstacle(&service, file)
     }
 
     async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
-        if unit.quadlet_service().is_none() {
-            let taken = lock(&self.names).get(unit).cloned();
-            if let Some(container) = taken.filter(|container| self.units.has_file(container)) {
-                let problem = format!("{unit} is the service of {container} on this machine");
+        let Some(by_name) = unit.quadlet_service() else {
+            let taken = self.read_service(unit).and_then(|text| self.units.source_unit(&text));
+            if let Some(other) = taken.filter(|other| self.units.is_shown(other)) {
+                let problem = format!("{unit} is the service of {other} on this machine");
                 return Err(RunnerError::Taken { problem });
             }
             return self.systemd.write(unit, hash, text).await;
-        }
-        let service = self.service_of(unit);
-        let seen = self.observe_one(unit).await?;
-        if seen.observed.foreign {
+        };
+        let file = text.parse::<UnitFile>().ok();
+        let service = file.and_then(|file| quadlet_service(unit, &file)).unwrap_or(by_name);
+        if let Some(problem) = self.find_obstruction(unit, &service).await? {
             lock(&self.hindered).insert(unit.clone());
-            let problem = match seen.observed.obstacle {
-                obstacle if obstacle.is_empty() => {
-                    format!(
-                        "this machine has a unit {service} of its own, which its service would be"
-                    )
-                }
-                obstacle => obstacle,
-            };
             return Err(RunnerError::Taken { problem });
         }
         lock(&self.hindered).remove(unit);
+        let _one = self.making.lock().await;
+        self.leave_service(unit, &service).await?;
         self.units
             .write_file(unit, text)
             .map_err(|error| files_error("write the file of", unit, &error))?;
-        self.make_service(unit, &service).await
+        self.make_service(unit).await
     }
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
@@ -256,16 +426,31 @@ impl Runner for Podman {
         if service == *unit {
             return self.systemd.remove(unit).await;
         }
+        let failed = |error: io::Error| files_error("remove the file of", unit, &error);
+        let _one = self.making.lock().await;
+        if self.units.is_shown(unit) && !naming_units(unit, &self.units).is_empty() {
+            // Those who name it still need it, and it goes with the last of them.
+            self.units.keep_for_others(unit).map_err(failed)?;
+            lock(&self.hindered).remove(unit);
+            self.release_unnamed().await;
+            return Ok(());
+        }
         // Of another's service nothing is ours, and where none lies systemd may still know ours.
         if self.name_taken(unit, &service).is_none() {
             self.systemd.remove(&service).await?;
         }
-        self.units
-            .remove_file(unit)
-            .map_err(|error| files_error("remove the file of", unit, &error))?;
+        let named = self.units.read_file(unit).map(|file| list_references(&file));
+        self.units.remove_file(unit).map_err(failed)?;
         lock(&self.words).remove(unit);
         lock(&self.hindered).remove(unit);
         lock(&self.names).remove(&service);
+        self.release_unnamed().await;
+        // A pod's service names those that are part of it.
+        for pod in named.into_iter().flatten().map(|named| named.unit) {
+            if pod.unit_type() == UnitType::Pod && self.units.is_shown(&pod) {
+                self.make_service(&pod).await?;
+            }
+        }
         Ok(())
     }
 
@@ -305,7 +490,8 @@ impl Runner for Podman {
         {
             return Ok(StartOutcome::Failed { problem });
         }
-        self.systemd.start(&service, generation).await
+        let outcome = self.systemd.start(&service, generation).await?;
+        Ok(self.explain_outcome(unit, outcome).await)
     }
 
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
@@ -315,7 +501,8 @@ impl Runner for Podman {
         {
             return Ok(StartOutcome::Failed { problem });
         }
-        self.systemd.restart(&service, generation).await
+        let outcome = self.systemd.restart(&service, generation).await?;
+        Ok(self.explain_outcome(unit, outcome).await)
     }
 
     async fn failed_since_start(&self, unit: &UnitName) -> Result<Option<String>, RunnerError> {

@@ -1,21 +1,25 @@
-//! Where the files of container units lie that Podman runs, and what their services are called.
+//! Where the files lie that Podman runs, and what their services are called.
 //!
 //! Owns a directory for each unit, `/run/muster/quadlet/UNIT/`, with the unit's file in it under its own name: that is what the generator
-//! is shown, so that it sees nothing but this unit, and what the service names as its `SourcePath=`, by which it is told from
-//! other services. It never looks at what a file says.
+//! is shown, so that it sees nothing but this unit and what it names, and what the service names as its `SourcePath=`, by which it is
+//! told from other services. A unit that was written for its own sake is told from one that was only brought, because another names it, by
+//! a mark beside the file. It reads of a file what its service is called, and which others it names.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use muster_common::unit::{FileHash, UnitName};
+use muster_common::unit::{FileHash, UnitFile, UnitName, quadlet_service};
 
 use crate::host::modes::{DIRECTORY, PRIVATE_FILE};
 use crate::stdx::disk::HostDisk;
 use crate::stdx::files::{Durability, replace_file_with_mode};
 
-/// The container units of this machine that are Podman's.
+/// The mark of a unit that is here because others name it. The generator reads nothing of that name.
+const BROUGHT: &str = ".brought";
+
+/// The units of this machine that are Podman's.
 #[derive(Debug, Clone)]
 pub struct PodmanUnits {
     directory: PathBuf,
@@ -27,14 +31,42 @@ impl PodmanUnits {
         Self { directory }
     }
 
-    /// True if a unit's file lies here.
+    /// True if a unit's file lies here for the unit's own sake.
     pub fn has_file(&self, unit: &UnitName) -> bool {
+        self.is_shown(unit) && !self.brought_mark(unit).exists()
+    }
+
+    /// True if a unit's file lies here, for whoever's sake.
+    pub(super) fn is_shown(&self, unit: &UnitName) -> bool {
         unit.unit_type().is_quadlet() && self.source_path(unit).is_file()
     }
 
-    /// The service of a unit whose file lies here.
+    /// The service of a unit whose file lies here for its own sake.
     pub fn service_of(&self, unit: &UnitName) -> Option<UnitName> {
-        unit.quadlet_service().filter(|_| self.has_file(unit))
+        self.has_file(unit).then(|| self.expected_service(unit)).flatten()
+    }
+
+    /// The service that is made of a unit's file, or would be if it said nothing else.
+    pub(super) fn expected_service(&self, unit: &UnitName) -> Option<UnitName> {
+        match self.read_file(unit) {
+            Some(file) => quadlet_service(unit, &file),
+            None => unit.quadlet_service(),
+        }
+    }
+
+    /// Every unit whose file lies here, for whoever's sake.
+    pub(super) fn list_units(&self) -> Vec<UnitName> {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
+        let named = |entry: fs::DirEntry| -> Option<UnitName> {
+            entry.file_name().to_str()?.parse().ok().filter(|unit| self.is_shown(unit))
+        };
+        let mut units: Vec<UnitName> = entries.filter_map(|entry| named(entry.ok()?)).collect();
+        units.sort();
+        units
+    }
+
+    fn brought_mark(&self, unit: &UnitName) -> PathBuf {
+        self.unit_directory(unit).join(BROUGHT)
     }
 
     /// Where the generator is shown a unit's file.
@@ -58,10 +90,42 @@ impl PodmanUnits {
         fs::read_to_string(self.source_path(unit))
     }
 
-    /// Puts a unit's file here.
+    /// A unit's file, where there is one that can be read.
+    pub(super) fn read_file(&self, unit: &UnitName) -> Option<UnitFile> {
+        self.read_text(unit).ok()?.parse().ok()
+    }
+
+    /// Puts a unit's file here, for its own sake.
     pub(super) fn write_file(&self, unit: &UnitName, text: &str) -> io::Result<()> {
+        self.put_file(unit, text)?;
+        match fs::remove_file(self.brought_mark(unit)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a unit's file here because another names it. One that is here for its own sake stays as it is.
+    pub(super) fn bring_file(&self, unit: &UnitName, text: &str) -> io::Result<()> {
+        if self.has_file(unit) {
+            return Ok(());
+        }
+        self.keep_for_others(unit)?;
+        self.put_file(unit, text)
+    }
+
+    /// Has a unit be here only because others name it.
+    pub(super) fn keep_for_others(&self, unit: &UnitName) -> io::Result<()> {
+        self.make_directory(unit)?;
+        fs::write(self.brought_mark(unit), "")
+    }
+
+    fn make_directory(&self, unit: &UnitName) -> io::Result<()> {
         let directory = self.unit_directory(unit);
-        fs::DirBuilder::new().recursive(true).mode(DIRECTORY).create(&directory)?;
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY).create(directory)
+    }
+
+    fn put_file(&self, unit: &UnitName, text: &str) -> io::Result<()> {
+        self.make_directory(unit)?;
         let path = self.source_path(unit);
         replace_file_with_mode(
             &HostDisk,
@@ -78,6 +142,13 @@ impl PodmanUnits {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// The unit of ours that a service was made from, by the file that its text names as its source.
+    pub(super) fn source_unit(&self, service: &str) -> Option<UnitName> {
+        let source = service.lines().find_map(|line| line.strip_prefix("SourcePath="))?;
+        let path = Path::new(source).strip_prefix(&self.directory).ok()?;
+        path.components().next()?.as_os_str().to_str()?.parse().ok()
     }
 
     /// True if a service was made from this unit's file: its text names that as its source.
@@ -106,10 +177,31 @@ mod tests {
         let service = format!("[Unit]\nSourcePath={}\n", units.source_path(&unit).display());
         assert!(units.is_made_from(&service, &unit));
         assert!(!units.is_made_from(&service, &other));
+        assert_eq!(units.source_unit(&service), Some(unit.clone()));
+        assert_eq!(units.source_unit("[Unit]\nSourcePath=/etc/a\n"), None);
         assert!(!units.is_made_from("[Service]\nExecStart=/bin/true\n", &unit));
 
         units.remove_file(&unit).unwrap();
         units.remove_file(&unit).unwrap();
         assert!(!units.has_file(&unit));
+    }
+
+    #[test]
+    fn what_is_brought_is_told_from_what_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let units = PodmanUnits::in_directory(directory.path().to_owned());
+        let volume: UnitName = "d.volume".parse().unwrap();
+        units.bring_file(&volume, "[Volume]\n").unwrap();
+        assert!(units.is_shown(&volume) && !units.has_file(&volume));
+        assert_eq!(units.service_of(&volume), None);
+        assert_eq!(units.expected_service(&volume), Some("d-volume.service".parse().unwrap()));
+
+        units.write_file(&volume, "[Volume]\nServiceName=data\n").unwrap();
+        units.bring_file(&volume, "[Volume]\n").unwrap();
+        assert_eq!(units.service_of(&volume), Some("data.service".parse().unwrap()));
+        assert_eq!(units.list_units(), ["d.volume".parse().unwrap()]);
+
+        units.keep_for_others(&volume).unwrap();
+        assert!(units.is_shown(&volume) && !units.has_file(&volume));
     }
 }

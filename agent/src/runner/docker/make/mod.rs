@@ -10,4 +10,3 @@ pub(crate) mod image_differences;
 pub(crate) mod images;
 pub(crate) mod resources;
 pub(crate) mod secret_files;
-pub(crate) mod unit_files;

@@ -1,4 +1,4 @@
-//! The files of the volumes and networks that containers here name, as the cluster last had them.
+//! The files of the units that others here name, volumes and networks above all, as the cluster last had them.
 //!
 //! Owns a copy of each on this machine, so that a container starts while the store is away, and so that it is known what
 //! to do about a volume whose unit is no more. The cluster's word always comes first.
@@ -20,7 +20,7 @@ use crate::stdx::files::{Durability, replace_file};
 /// The time for an answer of the store before the copies have to do.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The files of units that containers name and that are placed nowhere: volumes and networks.
+/// The files of units that others name, and that may be placed nowhere: volumes and networks above all.
 #[async_trait]
 pub trait Sources: Send + Sync + 'static {
     /// The file of each of these units that the cluster knows, or an instance's template's.
@@ -80,7 +80,10 @@ impl UnitFileCopies {
                 if kept.len() < units.len() {
                     return Err(problem);
                 }
-                tracing::info!(problem, "volumes and networks are made from this machine's copies");
+                tracing::info!(
+                    problem,
+                    "units that others name are made from this machine's copies"
+                );
                 Ok(kept)
             }
         }
