@@ -120,7 +120,7 @@ pub(crate) fn no_file(argument: &str, name: &UnitName) -> ArgumentError {
     ArgumentError::Missing { given: argument.to_owned(), found, hint }
 }
 
-/// Returns what there is to say of an argument that ends in something that looks like a type and is none, such as `web.pod`.
+/// Returns what there is to say of an argument that ends in something that looks like a type and is none, such as `web.job`.
 pub(crate) fn type_hint(argument: &str) -> Option<String> {
     let name = argument.rsplit_once('/').map_or(argument, |(_, name)| name);
     let (_, suffix) = name.rsplit_once('.')?;

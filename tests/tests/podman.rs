@@ -133,9 +133,10 @@ fn wrong_files_are_told(cluster: &Cluster, first: &Host) -> Result<()> {
     cluster.run_failing(first, "musterctl start missing.container", &["missing.container"])?;
     cluster.run(first, "musterctl destroy missing.container")?;
 
-    cluster.step("what Muster does not bring along is refused at once");
-    cluster.write_unit(first, "refers.container", &file("Volume=data.volume:/data"))?;
-    cluster.run_failing(first, "musterctl submit refers.container", &["line 3", "data.volume"])?;
+    cluster.step("what Podman would not find is refused at once");
+    cluster.write_unit(first, "refers.container", &file("Volume=data@%i.volume:/data"))?;
+    let words = ["line 3", "data@%i.volume"];
+    cluster.run_failing(first, "musterctl submit refers.container", &words)?;
 
     cluster.step("a service that would take a name of the machine's own is refused");
     let alias = format!("{}[Install]\nAlias=dbus.service\n", file("Pull=never"));

@@ -37,7 +37,7 @@ async fn a_volume_is_not_started_by_itself() {
     let answer = cluster.submit("data.volume", DATA, "launched").await;
     assert_eq!(
         answer["message"],
-        "cannot start data.volume: a volume is made on each machine where a container names it; submit it, and start that container"
+        "cannot start data.volume: a volume is made on each machine where a container names it; submit it, and start that container, or write Runner=podman into its [X-Fleet]"
     );
     assert_eq!(cluster.submit("data.volume", DATA, "inactive").await["outcome"], "created");
 }

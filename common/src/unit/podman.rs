@@ -51,7 +51,7 @@ pub struct QuadletReference {
 pub(super) type PodmanProblem = (usize, String);
 
 /// An option of a file that is in force.
-struct GivenOption<'a> {
+struct NamingOption<'a> {
     line: usize,
     section: &'a str,
     name: &'a str,
@@ -62,7 +62,7 @@ struct GivenOption<'a> {
 /// The other files of Quadlet's that a file names, in the order of its lines.
 pub fn list_references(file: &UnitFile) -> Vec<QuadletReference> {
     let given = naming_options(file);
-    let reference = |given: &GivenOption<'_>| {
+    let reference = |given: &NamingOption<'_>| {
         let unit: UnitName = named_file(given)?.parse().ok()?;
         let is_tied = matches!(unit.unit_type(), UnitType::Pod | UnitType::Container);
         let option = format!("[{}] {}", given.section, given.name);
@@ -133,8 +133,8 @@ pub(super) fn check_for_podman(name: &UnitName, file: &UnitFile) -> Result<(), P
 }
 
 /// The options in force that may name another file.
-fn naming_options(file: &UnitFile) -> Vec<GivenOption<'_>> {
-    let mut in_force: Vec<GivenOption<'_>> = Vec::new();
+fn naming_options(file: &UnitFile) -> Vec<NamingOption<'_>> {
+    let mut in_force: Vec<NamingOption<'_>> = Vec::new();
     for (line, option) in file.numbered_options() {
         let (section, name) = (option.section.as_str(), option.name.as_str());
         let found = REFERENCES.iter().find(|(of, option, _)| *of == section && *option == name);
@@ -145,14 +145,14 @@ fn naming_options(file: &UnitFile) -> Vec<GivenOption<'_>> {
             in_force.retain(|before| (before.section, before.name) != (section, name));
         }
         if !value.is_empty() {
-            in_force.push(GivenOption { line, section, name, value, types });
+            in_force.push(NamingOption { line, section, name, value, types });
         }
     }
     in_force
 }
 
 /// The file of Quadlet's that a value names, if it does.
-fn named_file<'a>(given: &'a GivenOption<'_>) -> Option<&'a str> {
+fn named_file<'a>(given: &'a NamingOption<'_>) -> Option<&'a str> {
     let sources = given
         .value
         .split([':', ','])

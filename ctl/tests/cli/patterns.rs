@@ -329,19 +329,19 @@ fn knows_nothing(name: &str, message: &str) -> Daemon {
 #[test]
 fn what_is_neither_a_file_nor_a_unit_is_said_to_be_neither() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("web.pod"), "[Pod]\n").unwrap();
+    std::fs::write(folder.path().join("web.job"), "[Job]\n").unwrap();
     std::fs::write(folder.path().join("notes"), "buy milk\n").unwrap();
-    let pod =
-        || knows_nothing("web.pod.service", "web.pod.service is not known; submit its file first");
-    let submitted = pod().run_in(folder.path(), "submit ./web.pod");
+    let job =
+        || knows_nothing("web.job.service", "web.job.service is not known; submit its file first");
+    let submitted = job().run_in(folder.path(), "submit ./web.job");
     assert_snapshot!(submitted, @r#"
     exit 1
     --- stderr
-    error: ./web.pod: it is no unit file by its name, and no unit of the cluster
-    hint: "pod" is no type of unit, so web.pod.service was looked for; the types are automount, container, device, mount, network, path, scope, service, slice, socket, swap, target, timer, volume
+    error: ./web.job: it is no unit file by its name, and no unit of the cluster
+    hint: "job" is no type of unit, so web.job.service was looked for; the types are artifact, automount, build, container, device, image, kube, mount, network, path, pod, scope, service, slice, socket, swap, target, timer, volume
     "#);
     for verb in ["load", "start"] {
-        assert_eq!(pod().run_in(folder.path(), &format!("{verb} ./web.pod")), submitted);
+        assert_eq!(job().run_in(folder.path(), &format!("{verb} ./web.job")), submitted);
     }
     let run = |name: &str, line: &str| {
         let message = format!("{name} is not known; submit its file first");
@@ -382,24 +382,24 @@ fn what_is_neither_a_file_nor_a_unit_is_said_to_be_neither() {
 
 #[test]
 fn commands_on_known_units_say_so_too_when_a_type_is_none() {
-    let hint = "hint: \"pod\" is no type of unit, so web.pod.service was looked for; ";
-    let missing = || Answer::error(404, "unit web.pod.service does not exist");
+    let hint = "hint: \"job\" is no type of unit, so web.job.service was looked for; ";
+    let missing = || Answer::error(404, "unit web.job.service does not exist");
     for verb in ["stop", "unload", "restart", "destroy", "cat", "status"] {
         let daemon = daemon(vec![
             (
                 "POST /v1/units/destroy",
                 Answer::json(
-                    json!({"destroyed": [], "unknown": ["web.pod.service"], "revision": 1}),
+                    json!({"destroyed": [], "unknown": ["web.job.service"], "revision": 1}),
                 ),
             ),
-            ("GET /v1/units/web.pod.service", missing()),
-            ("GET /v1/units/web.pod.service/status", missing()),
+            ("GET /v1/units/web.job.service", missing()),
+            ("GET /v1/units/web.job.service/status", missing()),
             ("POST /v1/wait", Answer::events([done_event("x.service", &[])])),
         ]);
-        let shown = daemon.run(&format!("{verb} web.pod"));
+        let shown = daemon.run(&format!("{verb} web.job"));
         assert!(shown.contains(hint), "{verb}: {shown}");
         assert_eq!(
-            shown.matches("web.pod.service").count(),
+            shown.matches("web.job.service").count(),
             2,
             "said once, and in the hint: {shown}"
         );

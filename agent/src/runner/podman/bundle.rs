@@ -20,7 +20,7 @@ const MOST_FILES: usize = 200;
 pub(super) struct UnitBundle {
     /// The unit, and all that it names, directly or not.
     pub(super) needed: BTreeSet<UnitName>,
-    /// What the generator is to see.
+    /// The files that the generator is to see.
     pub(super) input: GeneratorInput,
 }
 

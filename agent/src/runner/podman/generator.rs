@@ -173,6 +173,10 @@ impl PodmanGenerator {
 fn read_services(output: &Path) -> BTreeMap<PathBuf, GeneratedService> {
     let Ok(entries) = fs::read_dir(output) else { return BTreeMap::new() };
     let service = |entry: fs::DirEntry| -> Option<(PathBuf, GeneratedService)> {
+        // An alias is a link to the service.
+        if !entry.file_type().ok()?.is_file() {
+            return None;
+        }
         let name: UnitName = entry.file_name().to_str()?.parse().ok()?;
         let text = fs::read_to_string(entry.path()).ok()?;
         let source = text.lines().find_map(|line| line.strip_prefix("SourcePath="))?;
@@ -231,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_it_makes_is_taken_word_for_word() {
-        let script = "in=$QUADLET_UNIT_DIRS/a.container; (cat $in; echo SourcePath=$in) > $2/b.service
+        let script = "in=$QUADLET_UNIT_DIRS/a.container; (cat $in; echo SourcePath=$in) > $2/b.service; ln -s b.service $2/alias.service
                       echo 'x[1]: Warning: careful' >&2; echo 'converting \"c.container\": no' >&2; exit 1";
         let made = translate_with(script).await.unwrap();
         let service = made.services.into_values().next().unwrap();

@@ -49,7 +49,7 @@ pub struct Podman {
     hindered: Mutex<BTreeSet<UnitName>>,
 }
 
-/// What a [`Podman`] works with.
+/// The world that a [`Podman`] works in.
 pub struct PodmanSettings {
     /// Who translates.
     pub generator: Arc<dyn QuadletGenerator>,
@@ -320,19 +320,15 @@ impl Podman {
         }
     }
 
-    /// What of the units that one names has failed, for whoever is told that it did not start.
-    async fn failures_of_named(&self, unit: &UnitName) -> String {
-        let mut failures = String::new();
+    /// The units that one names and that have failed, each with what is said of it.
+    async fn failures_of_named(&self, unit: &UnitName) -> Vec<String> {
+        let mut failures = Vec::new();
         for named in self.units.read_file(unit).iter().flat_map(list_references) {
             let Some(service) = self.units.expected_service(&named.unit) else { continue };
-            let Ok(seen) = self.systemd.observe_units(&[service.clone()].into()).await else {
-                continue;
-            };
-            let failed =
-                seen.get(&service).is_some_and(|seen| seen.observed.active == ActiveState::Failed);
-            if failed {
-                failures
-                    .push_str(&format!("; {}, which it names, has failed ({service})", named.unit));
+            let asked = self.systemd.observe_units(&[service.clone()].into()).await;
+            let seen = asked.ok().and_then(|mut seen| seen.remove(&service));
+            if seen.is_some_and(|seen| seen.observed.active == ActiveState::Failed) {
+                failures.push(format!("{}, which it names, has failed ({service})", named.unit));
             }
         }
         failures
@@ -341,10 +337,12 @@ impl Podman {
     /// The outcome of a start, with what of it is the fault of a unit that this one names.
     async fn explain_outcome(&self, unit: &UnitName, outcome: StartOutcome) -> StartOutcome {
         match outcome {
-            StartOutcome::Failed { problem } => StartOutcome::Failed {
-                problem: format!("{problem}{}", self.failures_of_named(unit).await),
-            },
-            done => done,
+            StartOutcome::Failed { problem } => {
+                let mut problems = vec![problem];
+                problems.extend(self.failures_of_named(unit).await);
+                StartOutcome::Failed { problem: problems.join("; ") }
+            }
+            StartOutcome::Done => StartOutcome::Done,
         }
     }
 
