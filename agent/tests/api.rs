@@ -105,6 +105,7 @@ async fn lingering(linger: Duration) -> Cluster {
         metadata: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
         version: "1".to_owned(),
         runners: [RunnerKind::Systemd].into(),
+        container_runner: None,
         containers_lost: None,
         leaving: false,
         boot: "b".to_owned(),
@@ -129,6 +130,7 @@ async fn lingering(linger: Duration) -> Cluster {
 fn parts(registry: &Registry, view: &View, machine: &MachineId) -> AppParts {
     let health = Health::new();
     AppParts {
+        drafts: None,
         registry: registry.clone(),
         view: view.clone(),
         machine: machine.clone(),

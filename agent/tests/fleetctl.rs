@@ -142,6 +142,7 @@ impl Cluster {
 fn parts(registry: &Registry, machine: &Machine) -> AppParts {
     let health = Health::new();
     AppParts {
+        drafts: None,
         registry: registry.clone(),
         view: View::new(registry.clone()),
         machine: machine.settings.machine_id.clone(),

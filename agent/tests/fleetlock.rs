@@ -60,6 +60,7 @@ impl Daemon {
         let health = Health::new();
         let lock = Lock::new(registry.clone(), []);
         let app = App::new(AppParts {
+            drafts: None,
             view: View::new(registry.clone()),
             registry,
             machine: "m1".parse().unwrap(),

@@ -85,6 +85,7 @@ impl World {
             state_dir: "/state".into(),
             run_dir: "/run".into(),
             unit_dir: "/units".into(),
+            container_runner: None,
             docker: DockerConfig {
                 socket: PathBuf::new(),
                 credentials: None,
@@ -145,6 +146,7 @@ impl World {
     fn router(&self) -> Router {
         self.node.enter(|| {
             api_router(App::new(AppParts {
+                drafts: None,
                 registry: self.registry.clone(),
                 view: View::new(self.registry.clone()),
                 machine: "m1".parse().unwrap(),

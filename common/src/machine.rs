@@ -107,6 +107,47 @@ pub enum RunnerKind {
     Podman,
 }
 
+/// The runner that a unit needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunnerDemand {
+    /// This one.
+    Kind(RunnerKind),
+    /// The one that a machine has for container units whose files name none.
+    MachineChoice,
+}
+
+impl RunnerDemand {
+    /// The runner that meets it on a machine where container units whose files name none are for this one.
+    pub fn resolve_kind(self, container_runner: RunnerKind) -> RunnerKind {
+        match self {
+            Self::Kind(kind) => kind,
+            Self::MachineChoice => container_runner,
+        }
+    }
+
+    /// Every runner that may meet it.
+    pub fn possible_kinds(self) -> Vec<RunnerKind> {
+        match self {
+            Self::Kind(kind) => vec![kind],
+            Self::MachineChoice => vec![RunnerKind::Docker, RunnerKind::Podman],
+        }
+    }
+}
+
+impl Machine {
+    /// The runner of the container units here whose files name none.
+    pub fn default_container_runner(&self) -> RunnerKind {
+        self.container_runner.unwrap_or(RunnerKind::Docker)
+    }
+
+    /// The demands that it meets.
+    pub fn met_demands(&self) -> BTreeSet<RunnerDemand> {
+        let by_choice = self.runners.contains(&self.default_container_runner());
+        let by_choice = by_choice.then_some(RunnerDemand::MachineChoice);
+        self.runners.iter().copied().map(RunnerDemand::Kind).chain(by_choice).collect()
+    }
+}
+
 /// The state of a machine's container engine, as its daemon sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ContainerEngine {
@@ -141,6 +182,9 @@ pub struct Machine {
     /// The runners it has.
     #[serde(default)]
     pub runners: BTreeSet<RunnerKind>,
+    /// The runner of the container units here whose files name none; absent where that is Docker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_runner: Option<RunnerKind>,
     /// Why the container engine that it had does not answer; absent while it does, or where there never was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub containers_lost: Option<String>,
@@ -181,6 +225,7 @@ mod tests {
             metadata: BTreeMap::new(),
             version: String::new(),
             runners: BTreeSet::new(),
+            container_runner: None,
             containers_lost: None,
             leaving: false,
             boot: String::new(),

@@ -101,6 +101,9 @@ pub enum MachineReason {
     NoRunner {
         /// The runner it would take.
         runner: RunnerKind,
+        /// The part of the unit's file that only that runner can do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// `MachineID=` names another machine.
     OtherMachineId,
@@ -212,13 +215,20 @@ impl fmt::Display for MachineReason {
                 f.write_str("it would take it, but the unit did not start where it was tried")
             }
             Self::NotGone => f.write_str("it has not stopped an earlier copy of the unit yet"),
-            Self::NoRunner { runner: RunnerKind::Docker } => {
+            Self::NoRunner { runner: RunnerKind::Docker, .. } => {
                 f.write_str("it has no Docker engine for container units")
             }
-            Self::NoRunner { runner: RunnerKind::Podman } => {
-                f.write_str("it has no Podman with Quadlet, which Runner=podman asks for")
+            Self::NoRunner { runner: RunnerKind::Podman, why: Some(why) } => {
+                write!(
+                    f,
+                    "it has no Podman with Quadlet, which the file needs: {}",
+                    clean_text(why)
+                )
             }
-            Self::NoRunner { runner: RunnerKind::Systemd } => {
+            Self::NoRunner { runner: RunnerKind::Podman, why: None } => {
+                f.write_str("it has no Podman with Quadlet")
+            }
+            Self::NoRunner { runner: RunnerKind::Systemd, .. } => {
                 f.write_str("it does not run systemd")
             }
             Self::OtherMachineId => f.write_str("MachineID= names another machine"),

@@ -52,8 +52,8 @@ fn unit_reasons() -> Vec<UnitReason> {
 /// Every reason that lies in a machine, on machines of their own.
 fn machine_reasons() -> Refusal {
     by_machines(vec![
-        ("00000000aaaa", MachineReason::NoRunner { runner: RunnerKind::Docker }),
-        ("11111111aaaa", MachineReason::NoRunner { runner: RunnerKind::Systemd }),
+        ("00000000aaaa", MachineReason::NoRunner { runner: RunnerKind::Docker, why: None }),
+        ("11111111aaaa", MachineReason::NoRunner { runner: RunnerKind::Systemd, why: None }),
         ("22222222aaaa", MachineReason::OtherMachineId),
         ("33333333aaaa", metadata(None)),
         ("44444444aaaa", metadata(Some("north"))),

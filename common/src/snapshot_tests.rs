@@ -11,6 +11,7 @@ fn machine(id: &str, metadata: &[(&str, &str)]) -> Machine {
         metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         version: String::new(),
         runners: BTreeSet::new(),
+        container_runner: None,
         containers_lost: None,
         leaving: false,
         boot: String::new(),

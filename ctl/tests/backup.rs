@@ -102,6 +102,7 @@ impl Cluster {
             metadata: BTreeMap::new(),
             version: String::new(),
             runners: [].into(),
+            container_runner: None,
             containers_lost: None,
             leaving: false,
             boot: String::new(),
@@ -110,6 +111,7 @@ impl Cluster {
         registry.register_machine(&machine, lease).await.unwrap();
         let (health, shutdown) = (Health::new(), CancellationToken::new());
         let parts = AppParts {
+            drafts: None,
             registry: registry.clone(),
             view: View::new(registry.clone()),
             machine: machine.id.clone(),

@@ -28,6 +28,7 @@ pub fn large_cluster(machines: usize, units: usize, conflicts: usize) -> Snapsho
             metadata: [("zone".to_owned(), format!("z{}", number % 5))].into(),
             version: String::new(),
             runners: [RunnerKind::Systemd].into(),
+            container_runner: None,
             containers_lost: None,
             leaving: false,
             boot: String::new(),

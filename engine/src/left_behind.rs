@@ -12,12 +12,14 @@ use std::collections::BTreeSet;
 
 use muster_common::machine::MachineId;
 use muster_common::snapshot::Snapshot;
-use muster_common::unit::{KeptData, Requirements, UnitFile, UnitName, kept_data, runner_of};
+use muster_common::unit::{
+    KeptData, Requirements, UnitFile, UnitName, kept_data, runner_demand_of,
+};
 
 /// The data that a unit made from this file keeps on its machine, if it may move to another.
 pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Option<KeptData> {
-    let runner = runner_of(name, file);
-    let kept = kept_data(runner, file)?;
+    let demand = runner_demand_of(name, file);
+    let kept = demand.possible_kinds().into_iter().find_map(|kind| kept_data(kind, file))?;
     let own = Requirements::from_file(name, file).ok().filter(|own| !own.global)?;
     let ties = tied_requirements(snapshot, own);
     if ties.iter().any(|asked| asked.machine_id.is_some()) {
@@ -30,7 +32,7 @@ pub fn left_behind(snapshot: &Snapshot, name: &UnitName, file: &UnitFile) -> Opt
             let mut wanted = asked.metadata.iter();
             wanted.all(|(key, values)| metadata.get(key).is_some_and(|v| values.contains(v)))
         };
-        machine.runners.contains(&runner) && ties.iter().all(meets)
+        machine.met_demands().contains(&demand) && ties.iter().all(meets)
     });
     let live: BTreeSet<&MachineId> = live.map(|(id, _)| id).collect();
     // What a missing machine has is not known.
@@ -85,6 +87,7 @@ mod tests {
                 address: String::new(),
                 api: None,
                 version: String::new(),
+                container_runner: None,
                 containers_lost: None,
                 leaving: false,
                 boot: String::new(),

@@ -3,11 +3,12 @@
 //! Owns which those are: what keeps data on its machine, a job, and what names itself in `Conflicts=`; a global unit is meant to
 //! run on every machine. What follows from it for a move is [`crate::schedule`]'s, and for a machine that goes the daemon's.
 
-use muster_common::unit::{Glob, Requirements, UnitFile, UnitName, kept_data, runner_of};
+use muster_common::unit::{Glob, Requirements, UnitFile, UnitName, kept_data, runner_demand_of};
 
 /// True if a unit made from this file is one. What cannot be read may be.
 pub fn is_single(unit: &UnitName, file: &UnitFile) -> bool {
-    let keeps_data = kept_data(runner_of(unit, file), file).is_some();
+    let kinds = runner_demand_of(unit, file).possible_kinds();
+    let keeps_data = kinds.into_iter().any(|kind| kept_data(kind, file).is_some());
     Requirements::from_file(unit, file)
         .map_or(true, |asked| may_not_run_twice(unit, &asked, keeps_data))
 }

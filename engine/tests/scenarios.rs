@@ -102,11 +102,15 @@ fn run_command(cluster: &mut Cluster, words: &[&str], text: &str) -> String {
                 match word.split_once('=') {
                     Some(pair) => metadata.push(pair),
                     None if *word == "docker" => runners.push(RunnerKind::Docker),
+                    None if word.starts_with("podman") => runners.push(RunnerKind::Podman),
                     None if *word == "bare" => runners.clear(),
-                    None => panic!("{word}: docker, bare or k=v"),
+                    None => panic!("{word}: docker, podman, podman*, bare or k=v"),
                 }
             }
             cluster.join_machine(arguments[0], &metadata, &runners);
+            if arguments.contains(&"podman*") {
+                cluster.prefer_podman(arguments[0]);
+            }
             String::new()
         }
         "leave" => {

@@ -83,6 +83,7 @@ impl PartsOf<'_> {
                 containers: None,
                 podman: None,
             },
+            drafts: None,
             lock: lock.clone(),
             group: Group::default(),
             slot_limit: SLOT_LIMIT,

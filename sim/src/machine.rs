@@ -420,6 +420,7 @@ impl Machine {
             state_dir: PathBuf::from(STATE_DIR),
             run_dir: PathBuf::from(RUN_DIR),
             unit_dir: PathBuf::from(UNIT_DIRECTORY),
+            container_runner: None,
             docker: DockerConfig { socket: nowhere.clone(), credentials: None, secrets: nowhere },
             cluster: PREFIX.to_owned(),
             shared_store: true,

@@ -76,6 +76,7 @@ fn cluster_with(boot: &str, active: ActiveState) -> Cluster {
         metadata: BTreeMap::new(),
         version: String::new(),
         runners: BTreeSet::from([muster_common::machine::RunnerKind::Systemd]),
+        container_runner: None,
         containers_lost: None,
         leaving: false,
         boot: boot.to_owned(),

@@ -57,6 +57,7 @@ impl Config {
             token_limit,
             state_dir,
             http,
+            container_runner,
             docker,
             reboot,
             log,
@@ -87,6 +88,7 @@ impl Config {
         ]);
         let DockerConfig { socket, credentials, secrets } = docker;
         given.extend([
+            shown_value("containers.runner", &container_runner.to_string()),
             shown_value("docker.socket", socket),
             shown_value("docker.credentials", credentials),
             shown_value("docker.secrets", secrets),

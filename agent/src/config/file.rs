@@ -18,7 +18,7 @@ use super::listeners::{self, HostName, Listener, ListenerTable};
 use super::reboot::RebootTable;
 use super::roles::Role;
 use super::texts::{parse_list, parse_text};
-use super::values::{BodyLimit, Endpoint, LogFormat, Prefix, Ttl};
+use super::values::{BodyLimit, ContainerRunner, Endpoint, LogFormat, Prefix, Ttl};
 
 /// The configuration file; what it leaves out is `None` or empty.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +38,7 @@ pub(super) struct ConfigFile {
     pub(super) token_limit: Option<std::num::NonZeroU16>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) http: HttpTable,
+    pub(super) containers: ContainersTable,
     pub(super) docker: DockerTable,
     pub(super) reboot: RebootTable,
     pub(super) log: LogTable,
@@ -74,6 +75,13 @@ pub(super) struct HttpTable {
     pub(super) names: Option<Vec<HostName>>,
     #[serde(deserialize_with = "parse_text")]
     pub(super) body_limit: Option<BodyLimit>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ContainersTable {
+    #[serde(deserialize_with = "parse_text")]
+    pub(super) runner: Option<ContainerRunner>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,7 +13,9 @@ use muster_common::text::FreeText;
 use super::listeners::{self, HostName, Listener};
 use super::reboot::RebootFlags;
 use super::roles::Role;
-use super::values::{BodyLimit, ClusterChoice, Endpoint, LogFormat, Metadata, Prefix, Ttl};
+use super::values::{
+    BodyLimit, ClusterChoice, ContainerRunner, Endpoint, LogFormat, Metadata, Prefix, Ttl,
+};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/muster/muster.toml";
@@ -150,6 +152,10 @@ pub struct Flags {
     /// Largest request body [default: 8M]
     #[arg(long, env = "MUSTER_HTTP_BODY_LIMIT", value_name = "SIZE")]
     pub http_body_limit: Option<BodyLimit>,
+
+    /// Who runs `.container` units whose files name no runner: docker, podman, or auto for Podman where it has Quadlet [default: docker]
+    #[arg(long, env = "MUSTER_CONTAINERS_RUNNER", value_name = "RUNNER")]
+    pub containers_runner: Option<ContainerRunner>,
 
     /// Socket of the container engine that runs `.container` units [default: /run/docker.sock]
     #[arg(long, env = "MUSTER_DOCKER_SOCKET", value_name = "PATH")]

@@ -36,7 +36,8 @@ pub use listeners::{ApiPart, HostName, Listener, ServedParts};
 pub use reboot::{DueSource, RebootConfig, RebootFlags, TimeSpan};
 pub use roles::{Role, Roles};
 pub use values::{
-    BodyLimit, ClusterChoice, CommandLine, Endpoint, InvalidValue, LogFormat, Metadata, Prefix, Ttl,
+    BodyLimit, ClusterChoice, CommandLine, ContainerRunner, Endpoint, InvalidValue, LogFormat,
+    Metadata, Prefix, Ttl,
 };
 
 /// The file in which systemd keeps a machine's identity.
@@ -78,6 +79,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The API's sockets.
     pub http: HttpConfig,
+    /// The runner of container units whose files name none.
+    pub container_runner: ContainerRunner,
     /// Its machine's container engine.
     pub docker: DockerConfig,
     /// Its machine's reboots.
@@ -224,6 +227,10 @@ impl Config {
                     .or(file.http.body_limit)
                     .map_or(DEFAULT_BODY_LIMIT, |limit| limit.0),
             },
+            container_runner: flags
+                .containers_runner
+                .or(file.containers.runner)
+                .unwrap_or_default(),
             docker: DockerConfig {
                 socket: flags
                     .docker_socket

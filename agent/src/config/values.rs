@@ -94,6 +94,18 @@ impl FromStr for CommandLine {
     }
 }
 
+/// The runner of container units whose files name none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ContainerRunner {
+    /// Docker.
+    #[default]
+    Docker,
+    /// Podman.
+    Podman,
+    /// Podman where the machine's has Quadlet, else Docker.
+    Auto,
+}
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -214,6 +226,29 @@ impl FromStr for Metadata {
             }
         }
         Ok(Self(metadata))
+    }
+}
+
+impl FromStr for ContainerRunner {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "docker" => Ok(Self::Docker),
+            "podman" => Ok(Self::Podman),
+            "auto" => Ok(Self::Auto),
+            _ => Err(invalid_value(text, "a runner of containers: docker, podman or auto")),
+        }
+    }
+}
+
+impl fmt::Display for ContainerRunner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+            Self::Auto => "auto",
+        })
     }
 }
 

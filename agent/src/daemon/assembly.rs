@@ -13,7 +13,7 @@ use prometheus_client::collector::Collector;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, ContainerRunner};
 use crate::daemon::core::{CoreSettings, CoreSetup, MachineRunners};
 use crate::daemon::store::open_store;
 use crate::host::identity;
@@ -71,6 +71,7 @@ impl Assembly {
         };
         let docker = runners.as_ref().and_then(|runners| runners.docker.clone());
         let podman = runners.as_ref().and_then(|runners| runners.podman.clone());
+        let drafts = runners.as_ref().and_then(|runners| runners.drafts.clone());
         let collectors = make_collectors(config, &role_status, &wall, docker.as_ref());
         let app = App::new(AppParts {
             registry: registry.clone(),
@@ -81,6 +82,7 @@ impl Assembly {
             health: health.clone(),
             metrics: Metrics::with_collectors(health.clone(), collectors),
             inspector: Inspector { containers: docker.clone(), podman, ..Inspector::default() },
+            drafts,
             lock: lock.clone(),
             group: config.reboot.group.clone(),
             slot_limit: SLOT_LIMIT,
@@ -137,9 +139,27 @@ fn make_collectors(
     collectors
 }
 
+/// The runner of container units whose files name none, if that is not Docker.
+fn container_runner(chosen: ContainerRunner, has_podman: bool) -> Option<RunnerKind> {
+    match chosen {
+        ContainerRunner::Podman => {
+            if !has_podman {
+                tracing::warn!(
+                    "containers.runner is podman, and this machine has no Podman with Quadlet: it takes no container units that name no runner"
+                );
+            }
+            Some(RunnerKind::Podman)
+        }
+        ContainerRunner::Auto if has_podman => Some(RunnerKind::Podman),
+        ContainerRunner::Auto | ContainerRunner::Docker => None,
+    }
+}
+
 /// The settings that the configuration comes to on this machine.
 fn core_settings(config: &Config) -> CoreSettings {
     let address = config.own_address().unwrap_or_else(identity::own_address);
+    // One that is installed later is seen when the daemon starts next.
+    let has_podman = PodmanGenerator::find_program(PathBuf::new()).is_present();
     CoreSettings {
         machine_id: config.machine_id.clone(),
         host_name: identity::host_name(),
@@ -149,12 +169,8 @@ fn core_settings(config: &Config) -> CoreSettings {
         ttl: config.ttl,
         engine: config.roles.engine,
         agent: config.roles.agent,
-        // One that is installed later is seen when the daemon starts next.
-        more_runners: PodmanGenerator::find_program(PathBuf::new())
-            .is_present()
-            .then_some(RunnerKind::Podman)
-            .into_iter()
-            .collect(),
+        more_runners: has_podman.then_some(RunnerKind::Podman).into_iter().collect(),
+        container_runner: container_runner(config.container_runner, has_podman),
         state_dir: config.state_dir.clone(),
         run_dir: "/run/muster".into(),
         unit_dir: "/run/systemd/system".into(),

@@ -26,7 +26,7 @@ use crate::machine::sight::MachineSight;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::podman::generator::PodmanGenerator;
-use crate::runner::podman::{Podman, PodmanSettings, PodmanUnits};
+use crate::runner::podman::{Podman, PodmanSettings, PodmanUnits, QuadletDrafts};
 use crate::runner::systemd::Systemd;
 use crate::runner::{CombinedRunner, Runner, RunnerEvents};
 use crate::stdx::clock::Wall;
@@ -62,6 +62,8 @@ pub struct CoreSettings {
     pub unit_dir: PathBuf,
     /// The runners that the machine has beside systemd for as long as the daemon runs; a container engine comes and goes.
     pub more_runners: BTreeSet<RunnerKind>,
+    /// The runner of container units whose files name none; absent where that is Docker.
+    pub container_runner: Option<RunnerKind>,
     /// The container engine.
     pub docker: config::DockerConfig,
     /// The cluster, by the prefix of its store: containers are marked with it.
@@ -87,6 +89,7 @@ impl CoreSettings {
             metadata: self.metadata.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             runners: self.lasting_runners(),
+            container_runner: self.container_runner,
             containers_lost: None,
             leaving: false,
             boot,
@@ -133,6 +136,8 @@ pub struct MachineRunners {
     pub docker: Option<Arc<Docker>>,
     /// The units that are services which Podman makes.
     pub podman: Option<PodmanUnits>,
+    /// Who knows what Podman's generator says of a file, where this machine has one.
+    pub drafts: Option<Arc<QuadletDrafts>>,
 }
 
 impl MachineRunners {
@@ -159,13 +164,26 @@ impl MachineRunners {
         let (systemd, systemd_events) = Systemd::new(settings.unit_dir.clone());
         let systemd = Arc::new(systemd);
         if !settings.agent {
-            return Ok(Self { all: systemd, events: systemd_events, docker: None, podman: None });
+            return Ok(Self {
+                all: systemd,
+                events: systemd_events,
+                docker: None,
+                podman: None,
+                drafts: None,
+            });
         }
         let units = PodmanUnits::in_directory(quadlet);
+        let generator = PodmanGenerator::find_program(run_dir.join("quadlet-made"));
+        let has_generator = generator.is_present();
+        let generator = Arc::new(generator);
+        let drafts = has_generator.then(|| {
+            let asked: Arc<PodmanGenerator> = Arc::clone(&generator);
+            Arc::new(QuadletDrafts::new(asked, run_dir.join("quadlet-drafts")))
+        });
         let (podman, podman_events) = Podman::new(
             (systemd, systemd_events),
             PodmanSettings {
-                generator: Arc::new(PodmanGenerator::find_program(run_dir.join("quadlet-made"))),
+                generator,
                 units: units.clone(),
                 unit_dir: unit_dir.clone(),
                 sources: Arc::new(registry.clone()),
@@ -188,8 +206,9 @@ impl MachineRunners {
         let (all, events) = CombinedRunner::with_podman(
             (Arc::new(podman), podman_events),
             (Arc::<Docker>::clone(&docker), docker_events),
+            settings.container_runner.unwrap_or(RunnerKind::Docker),
         );
-        Ok(Self { all: Arc::new(all), events, docker: Some(docker), podman: Some(units) })
+        Ok(Self { all: Arc::new(all), events, docker: Some(docker), podman: Some(units), drafts })
     }
 }
 

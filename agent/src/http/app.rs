@@ -16,6 +16,7 @@ use crate::net::limits::TURN_TIMEOUT;
 use crate::net::peer::Peers;
 use crate::net::quota::{Caller, LimitReached, Quota, Quotas, Ticket};
 use crate::reboot::Lock;
+use crate::runner::podman::QuadletDrafts;
 use crate::stdx::clock::Wall;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
@@ -43,6 +44,8 @@ pub struct AppParts {
     pub metrics: Metrics,
     /// Status and journal of units on this machine.
     pub inspector: Inspector,
+    /// Who knows what Podman's generator says of a file, where this machine has one.
+    pub drafts: Option<Arc<QuadletDrafts>>,
     /// The slots of rolling reboots; all of a daemon go through one.
     pub lock: Lock,
     /// The reboot group of this machine.

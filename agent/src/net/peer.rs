@@ -213,6 +213,7 @@ mod tests {
             metadata: std::collections::BTreeMap::new(),
             version: String::new(),
             runners: BTreeSet::new(),
+            container_runner: None,
             containers_lost: None,
             leaving: false,
             boot: String::new(),

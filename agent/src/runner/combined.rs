@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{Stream, StreamExt as _, stream};
 use muster_common::machine::RunnerKind;
-use muster_common::unit::{FileHash, UnitFile, UnitName, runner_of};
+use muster_common::unit::{FileHash, UnitFile, UnitName, runner_demand_of};
 use tokio::sync::mpsc;
 
 use super::podman::Podman;
@@ -24,6 +24,8 @@ pub struct CombinedRunner {
     containers: Arc<dyn Runner>,
     /// The same as `systemd`, where container units may be services.
     podman: Option<Arc<Podman>>,
+    /// The runner of container units whose files name none.
+    container_runner: RunnerKind,
 }
 
 impl CombinedRunner {
@@ -34,17 +36,19 @@ impl CombinedRunner {
     ) -> (Self, RunnerEvents) {
         let (sender, events) = mpsc::channel(QUEUE);
         muster_runtime::spawn(join_events(systemd_events, container_events, sender));
-        (Self { systemd, containers, podman: None }, events)
+        let container_runner = RunnerKind::Docker;
+        (Self { systemd, containers, podman: None, container_runner }, events)
     }
 
-    /// The same with Podman, which stands before systemd.
+    /// The same with Podman, which stands before systemd; container units whose files name no runner are for `container_runner`.
     pub fn with_podman(
         (podman, podman_events): (Arc<Podman>, RunnerEvents),
         containers: (Arc<dyn Runner>, RunnerEvents),
+        container_runner: RunnerKind,
     ) -> (Self, RunnerEvents) {
         let systemd: Arc<dyn Runner> = Arc::<Podman>::clone(&podman);
         let (joined, events) = Self::new((systemd, podman_events), containers);
-        (Self { podman: Some(podman), ..joined }, events)
+        (Self { podman: Some(podman), container_runner, ..joined }, events)
     }
 
     /// True if a unit is the container engine's.
@@ -63,8 +67,8 @@ impl CombinedRunner {
         let Some(podman) = self.podman.as_ref().filter(|_| unit.unit_type().is_quadlet()) else {
             return Ok(self.runner_of(unit));
         };
-        let wanted = text.parse().map(|file: UnitFile| runner_of(unit, &file));
-        let to_podman = wanted == Ok(RunnerKind::Podman);
+        let file: Result<UnitFile, _> = text.parse();
+        let to_podman = file.is_ok_and(|file| self.is_for_podman(unit, &file));
         let (before, after): (&dyn Runner, &dyn Runner) = if to_podman {
             (self.containers.as_ref(), podman.as_ref())
         } else {
@@ -81,6 +85,12 @@ impl CombinedRunner {
             before.remove(unit).await?;
         }
         Ok(after)
+    }
+
+    /// True if a unit's file is Podman's here.
+    fn is_for_podman(&self, unit: &UnitName, file: &UnitFile) -> bool {
+        let demand = runner_demand_of(unit, file);
+        demand.resolve_kind(self.container_runner) == RunnerKind::Podman
     }
 
     fn split_by_runner(
@@ -154,9 +164,7 @@ impl Runner for CombinedRunner {
     fn find_obstacle(&self, unit: &UnitName, file: &UnitFile) -> Option<String> {
         // Asked before the file is written, so that who has the unit now says nothing.
         match &self.podman {
-            Some(podman) if runner_of(unit, file) == RunnerKind::Podman => {
-                podman.find_obstacle(unit, file)
-            }
+            Some(podman) if self.is_for_podman(unit, file) => podman.find_obstacle(unit, file),
             _ => self.runner_of(unit).find_obstacle(unit, file),
         }
     }

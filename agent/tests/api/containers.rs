@@ -11,7 +11,7 @@ const DATA: &str = "[Volume]\n";
 #[tokio::test]
 async fn a_file_no_engine_can_run_is_refused_with_its_line() {
     let cluster = cluster().await;
-    let text = "[Container]\nImage=web\nPod=a.pod\n";
+    let text = "[Container]\nImage=web\nPod=a.pod\n[X-Fleet]\nRunner=docker\n";
     let answer = cluster.submit("web.container", text, "launched").await;
     assert_eq!(
         (answer["outcome"].as_str(), answer["message"].as_str()),

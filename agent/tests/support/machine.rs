@@ -58,6 +58,7 @@ impl Machine {
             state_dir: below("state"),
             run_dir: below("run"),
             unit_dir: below("units"),
+            container_runner: None,
             docker: musterd::config::DockerConfig {
                 socket: "/nonexistent/docker.sock".into(),
                 credentials: None,

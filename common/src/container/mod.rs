@@ -20,6 +20,7 @@ mod limits;
 mod mount;
 mod names;
 mod network;
+pub(crate) mod obstacle;
 mod options;
 mod podman_args;
 mod podman_options;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::podman::check_for_podman;
+use super::podman::{check_for_podman, podman_warnings};
 use super::{
     ParseError, Requirements, RequirementsError, UnitFile, UnitName, UnitType, Warning, blank,
-    directives, requirements, reserved_warnings, runner_of,
+    directives, docker_obstacle, requirements, reserved_warnings, runner_of,
 };
 use crate::container::ContainerError;
 use crate::machine::RunnerKind;
@@ -91,7 +91,13 @@ pub fn check_container(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>,
         return Ok(Vec::new());
     }
     if runner_of(name, file) == RunnerKind::Podman {
-        return check_for_podman(name, file).map(|()| Vec::new()).map_err(|(line, problem)| {
+        let warning = |(line, obstacle)| Warning {
+            line,
+            problem: format!("{obstacle}; only machines with Podman take it"),
+        };
+        let obstacle = docker_obstacle(name, file).map(warning);
+        let warnings = obstacle.into_iter().chain(podman_warnings(file)).collect();
+        return check_for_podman(name, file).map(|()| warnings).map_err(|(line, problem)| {
             InvalidUnit { name: name.clone(), line, option: None, problem }
         });
     }
@@ -178,6 +184,25 @@ mod tests {
         assert_eq!(
             refused("web.container", b"[Container]\nImage=a\n\nMemory=lots\n"),
             "web.container: line 4: [Container] Memory: \"lots\" is not a size such as 512m or 20g"
+        );
+    }
+
+    #[test]
+    fn what_docker_cannot_run_is_told_and_taken() {
+        let text = b"[Container]\nImage=a\nUIDMap=0:1:1\n";
+        let (_, checked) = check_bytes(&"web.container".parse().unwrap(), text).unwrap();
+        let warnings: Vec<_> = checked.warnings.iter().map(Warning::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "line 3: [Container] UIDMap: Docker maps users for the whole engine, not for one container; only machines with Podman take it"
+            ]
+        );
+        let asked = b"[Container]\nImage=a\nUIDMap=0:1:1\n[X-Fleet]\nRunner=docker\n";
+        let problem = refused("web.container", asked);
+        assert!(
+            problem.starts_with("web.container: line 3: [Container] UIDMap: refused"),
+            "{problem}"
         );
     }
 

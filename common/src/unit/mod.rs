@@ -31,7 +31,9 @@ pub use glob::{Glob, GlobError};
 pub use hash::{FileHash, InvalidFileHash};
 pub use name::{InvalidUnitName, UnitName, UnitType};
 pub use podman::{QuadletReference, list_references, quadlet_service};
-pub use requirements::{Requirements, RequirementsTemplate, is_startable, runner_of};
+pub use requirements::{
+    Requirements, RequirementsTemplate, docker_obstacle, is_startable, runner_demand_of, runner_of,
+};
 pub use requirements_error::RequirementsError;
 pub use reserved::{is_reserved, reserved_warnings};
 pub use service_type::{is_oneshot, is_up_at_birth};

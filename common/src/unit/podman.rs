@@ -3,7 +3,7 @@
 //! Owns what such a file may say here, which is everything that the generator takes, but for what Muster could not keep its word
 //! about; which other files it names; and what its service is called. It never translates a word.
 
-use super::{UnitFile, UnitName, UnitType};
+use super::{UnitFile, UnitName, UnitOption, UnitType, Warning};
 
 /// Options that name another file of Quadlet's, by section, and the types of the files. What is no name of such a file is
 /// Podman's to read.
@@ -132,6 +132,25 @@ pub(super) fn check_for_podman(name: &UnitName, file: &UnitFile) -> Result<(), P
     Ok(())
 }
 
+/// The parts of such a file that are somebody else's to do, so that its author knows.
+pub(super) fn podman_warnings(file: &UnitFile) -> Vec<Warning> {
+    let said = |(line, option): (usize, &UnitOption)| {
+        let value = option.joined_value();
+        let problem = match (option.section.as_str(), option.name.as_str()) {
+            _ if value.trim().is_empty() => return None,
+            ("Container" | "Kube", "AutoUpdate") => {
+                "left to Podman: podman-auto-update.timer on the machine, if that is enabled there"
+            }
+            ("X-Fleet", "DeleteOnDestroy") => {
+                "with Podman it is kept when its unit is destroyed; `podman volume rm` or `podman network rm` on the machine deletes it"
+            }
+            _ => return None,
+        };
+        Some(Warning { line, problem: format!("[{}] {}: {problem}", option.section, option.name) })
+    };
+    file.numbered_options().filter_map(said).collect()
+}
+
 /// The options in force that may name another file.
 fn naming_options(file: &UnitFile) -> Vec<NamingOption<'_>> {
     let mut in_force: Vec<NamingOption<'_>> = Vec::new();
@@ -207,6 +226,17 @@ mod tests {
             assert!(refused.starts_with(words), "{refused}");
         }
         assert_eq!(check("a.pod", "[Pod]\n"), Ok(()));
+    }
+
+    #[test]
+    fn what_podman_does_by_itself_or_not_at_all_is_told() {
+        let told = |text: &str| -> Vec<usize> {
+            let warnings = podman_warnings(&text.parse().unwrap());
+            warnings.into_iter().map(|warning| warning.line).collect()
+        };
+        assert_eq!(told("[Container]\nImage=a\nAutoUpdate=registry\n"), [3]);
+        assert_eq!(told("[Volume]\n[X-Fleet]\nRunner=podman\nDeleteOnDestroy=yes\n"), [4]);
+        assert_eq!(told("[Container]\nImage=a\nAutoUpdate=\n"), [0; 0]);
     }
 
     #[test]

@@ -20,7 +20,8 @@ use super::section::{self, Entry, OptionKind};
 use super::service_type::is_oneshot;
 use super::specifier::{expand_specifiers, has_specifier};
 use super::{Glob, UnitFile, UnitName};
-use crate::machine::{MachineId, RunnerKind};
+use crate::container::obstacle::find_docker_obstacle;
+use crate::machine::{MachineId, RunnerDemand, RunnerKind};
 
 /// Most values the section may hold, of all options together. Each is matched against names of units or machines
 /// whenever the unit is placed; a unit that needs more wants a pattern or metadata instead.
@@ -54,6 +55,8 @@ pub struct Requirements {
     pub job: bool,
     /// `Runner=`: the kind of runner that a container unit is for, where it says so.
     pub runner: Option<RunnerKind>,
+    /// Why Docker cannot run a container unit, by a line of its file, where that does not say who is to.
+    pub podman_reason: Option<Arc<str>>,
 }
 
 /// The `[X-Fleet]` section of a file, for any unit made from that file.
@@ -65,6 +68,8 @@ pub struct RequirementsTemplate {
     entries: Vec<Entry>,
     /// The requirements of every unit, when no value has a specifier.
     shared: Option<Arc<Requirements>>,
+    /// See [`Requirements::podman_reason`].
+    podman_reason: Option<Arc<str>>,
 }
 
 /// Options that cannot stand beside one another.
@@ -99,9 +104,9 @@ pub(super) fn requirement_warnings(name: &UnitName, file: &UnitFile) -> Vec<Warn
 }
 
 impl Requirements {
-    /// The runner for a unit of this name.
-    pub fn runner_kind(&self, name: &UnitName) -> RunnerKind {
-        chosen_runner(name, self.runner)
+    /// The runner that a unit of this name needs.
+    pub fn runner_demand(&self, name: &UnitName) -> RunnerDemand {
+        chosen_runner(name, self.runner, self.podman_reason.is_some())
     }
 
     /// True when it wants any other unit to make room.
@@ -157,7 +162,8 @@ impl RequirementsTemplate {
             }
         }
         let dynamic = entries.iter().flat_map(|e| &e.words).any(|word| has_specifier(word));
-        let mut template = Self { entries, shared: None };
+        let podman_reason = podman_reason(&entries, file);
+        let mut template = Self { entries, shared: None, podman_reason };
         if !dynamic {
             template.shared = Some(Arc::new(template.build(None)?.requirements));
         }
@@ -172,8 +178,7 @@ impl RequirementsTemplate {
     /// The runner that its units ask for; the name has no say in that. None where the value means nothing, which is an error of
     /// every unit.
     pub fn asked_runner(&self) -> Option<RunnerKind> {
-        let mut given = self.entries.iter().filter(|entry| entry.kind == OptionKind::Runner);
-        given.find_map(|entry| parse_runner(entry.words.first()?))
+        asked_runner(&self.entries)
     }
 
     /// True when units of different names have different requirements.
@@ -228,6 +233,7 @@ impl RequirementsTemplate {
     /// Checks and collects every entry; without a name there must be no specifiers.
     fn build(&self, name: Option<&UnitName>) -> Result<RequirementsBuilder, RequirementsError> {
         let mut building = RequirementsBuilder::default();
+        building.requirements.podman_reason.clone_from(&self.podman_reason);
         for entry in self.entries.iter().filter(|entry| !entry.words.is_empty()) {
             building
                 .add(entry, name)
@@ -462,14 +468,11 @@ fn tie_to_named(entries: &mut Vec<Entry>, file: &UnitFile) {
         entry.kind == OptionKind::Global
             && entry.words.iter().any(|word| parse_truth(word) == Some(true))
     };
-    if entries.iter().any(is_global) {
-        return;
-    }
-    let asked = |entry: &Entry| {
-        entry.kind == OptionKind::Runner
-            && entry.words.iter().any(|word| parse_runner(word) == Some(RunnerKind::Podman))
+    let is_podmans = match asked_runner(entries) {
+        Some(asked) => asked == RunnerKind::Podman,
+        None => podman_reason(entries, file).is_some(),
     };
-    if !entries.iter().any(asked) {
+    if !is_podmans || entries.iter().any(is_global) {
         return;
     }
     for named in list_references(file).into_iter().filter(|named| named.is_tied) {
@@ -491,19 +494,53 @@ pub fn is_startable(name: &UnitName, file: &UnitFile) -> bool {
     name.unit_type().starts_by_itself() || runner_of(name, file) == RunnerKind::Podman
 }
 
-/// The runner for a unit of this name made from this file: the unit's type says so, and of container units `Runner=` in `[X-Fleet]`.
-/// One whose section cannot be read has its type's.
+/// The runner for a unit of this name made from this file, where its machine has Docker run what names none; see [`runner_demand_of`].
 pub fn runner_of(name: &UnitName, file: &UnitFile) -> RunnerKind {
-    let asked = RequirementsTemplate::parse(file).ok().and_then(|it| it.asked_runner());
-    chosen_runner(name, asked)
+    runner_demand_of(name, file).resolve_kind(RunnerKind::Docker)
 }
 
-fn chosen_runner(name: &UnitName, asked: Option<RunnerKind>) -> RunnerKind {
-    let by_type = name.runner_kind();
-    match asked {
-        Some(asked) if by_type == RunnerKind::Docker => asked,
-        _ => by_type,
+/// The runner that a unit of this name made from this file needs: the unit's type says so, and of container units `Runner=` in
+/// `[X-Fleet]`, else what of the file Docker cannot do. One whose section cannot be read has its type's.
+pub fn runner_demand_of(name: &UnitName, file: &UnitFile) -> RunnerDemand {
+    match RequirementsTemplate::parse(file) {
+        Ok(template) => {
+            chosen_runner(name, template.asked_runner(), template.podman_reason.is_some())
+        }
+        Err(_) => chosen_runner(name, None, false),
     }
+}
+
+/// Why Docker cannot run a container unit made from this file, where that does not say who is to; with its line.
+pub fn docker_obstacle(name: &UnitName, file: &UnitFile) -> Option<(usize, String)> {
+    let template = RequirementsTemplate::parse(file).ok()?;
+    if name.runner_kind() != RunnerKind::Docker || template.asked_runner().is_some() {
+        return None;
+    }
+    find_docker_obstacle(file)
+}
+
+fn chosen_runner(name: &UnitName, asked: Option<RunnerKind>, needs_podman: bool) -> RunnerDemand {
+    match (name.runner_kind(), asked) {
+        (RunnerKind::Docker, Some(asked)) => RunnerDemand::Kind(asked),
+        (RunnerKind::Docker, None) if needs_podman => RunnerDemand::Kind(RunnerKind::Podman),
+        (RunnerKind::Docker, None) => RunnerDemand::MachineChoice,
+        (by_type, _) => RunnerDemand::Kind(by_type),
+    }
+}
+
+/// The runner that entries ask for.
+fn asked_runner(entries: &[Entry]) -> Option<RunnerKind> {
+    let mut given = entries.iter().filter(|entry| entry.kind == OptionKind::Runner);
+    given.find_map(|entry| parse_runner(entry.words.first()?))
+}
+
+/// Why Docker cannot run what this file says, where nobody is asked for.
+fn podman_reason(entries: &[Entry], file: &UnitFile) -> Option<Arc<str>> {
+    if asked_runner(entries).is_some() {
+        return None;
+    }
+    let (line, problem) = find_docker_obstacle(file)?;
+    Some(format!("line {line}: {problem}").into())
 }
 
 /// The runners that a container unit may ask for.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use muster_client::Client;
 use muster_common::api::v1::{Machines, States, Units};
-use muster_common::machine::{Machine, MachineId};
+use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::Unreadable;
 use muster_common::text::clean_text;
 use muster_common::unit::UnitName;
@@ -150,6 +150,7 @@ pub(crate) async fn list_machines(
             metadata: machine.metadata,
             version: machine.version,
             runners: machine.runners,
+            container_runner: machine.container_runner,
             containers_lost: machine.containers_lost,
         })
         .collect();
@@ -233,7 +234,12 @@ impl TableRow for MachineRow {
             "host" => table::or_dash(self.host.as_deref().unwrap_or_default()),
             "cordon" => table::or_dash(self.cordon.as_deref().unwrap_or_default()),
             "runners" => {
-                let words: Vec<&str> = self.runners.iter().map(|runner| runner.as_str()).collect();
+                // The one that takes what names none, where that is not Docker.
+                let word = |runner: &RunnerKind| {
+                    let mark = if self.container_runner == Some(*runner) { "*" } else { "" };
+                    format!("{}{mark}", runner.as_str())
+                };
+                let words: Vec<String> = self.runners.iter().map(word).collect();
                 table::or_dash(&words.join(","))
             }
             _ => {

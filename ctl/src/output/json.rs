@@ -200,6 +200,9 @@ pub(crate) struct MachineRow {
     pub(crate) cordon: Option<String>,
     /// The kinds of runners on it.
     pub(crate) runners: BTreeSet<RunnerKind>,
+    /// The runner of the container units there whose files name none, where that is not Docker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) container_runner: Option<RunnerKind>,
     /// The reason why the container engine that it had does not answer.
     pub(crate) containers_lost: Option<String>,
 }

@@ -21,6 +21,7 @@ pub(crate) fn machine(n: u8) -> Machine {
             .into(),
         version: "0.1.0".to_owned(),
         runners: [].into(),
+        container_runner: None,
         containers_lost: None,
         leaving: false,
         boot: String::new(),

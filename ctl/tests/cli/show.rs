@@ -328,6 +328,7 @@ fn list_machines_tells_what_runs_units_and_what_does_not_any_more() {
     let well = Machine { runners: both, ..machine(1) };
     let lost = Machine {
         runners: [RunnerKind::Systemd].into(),
+        container_runner: None,
         containers_lost: Some("No such file or directory".to_owned()),
         ..machine(2)
     };

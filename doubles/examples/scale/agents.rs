@@ -67,6 +67,7 @@ pub(crate) async fn run_agents(endpoints: Vec<String>, ttl: Duration) {
                 state_dir: below("state"),
                 run_dir: below("run"),
                 unit_dir: below("units"),
+                container_runner: None,
                 docker: musterd::config::DockerConfig {
                     socket: "/nonexistent/docker.sock".into(),
                     credentials: None,

@@ -98,6 +98,7 @@ pub fn machine_by_id(id: &MachineId) -> Machine {
         metadata: BTreeMap::new(),
         version: String::new(),
         runners: BTreeSet::new(),
+        container_runner: None,
         containers_lost: None,
         leaving: false,
         boot: String::new(),

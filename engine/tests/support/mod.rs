@@ -55,12 +55,22 @@ impl Cluster {
             metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             version: String::new(),
             runners: runners.iter().copied().collect(),
+            container_runner: None,
             containers_lost: None,
             leaving: false,
             boot: String::new(),
             created: self.snapshot.revision + 1,
         };
         self.apply(Change::Machine(id, Some(machine)));
+    }
+
+    /// The machine has Podman run what names nobody.
+    #[allow(dead_code, reason = "of scripts alone")]
+    pub(crate) fn prefer_podman(&mut self, id: &str) {
+        let id: MachineId = id.parse().unwrap();
+        let container_runner = Some(RunnerKind::Podman);
+        let machine = self.snapshot.machines[&id].clone();
+        self.apply(Change::Machine(id, Some(Machine { container_runner, ..machine })));
     }
 
     /// The machine says that it goes down.

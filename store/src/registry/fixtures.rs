@@ -51,6 +51,7 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
         metadata: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),
         version: "0.1.0".to_owned(),
         runners: BTreeSet::from([RunnerKind::Systemd, RunnerKind::Docker]),
+        container_runner: None,
         containers_lost: None,
         leaving: false,
         boot: "0c9f".to_owned(),
@@ -59,6 +60,7 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
     let without = Machine {
         id: "m2".parse().unwrap(),
         runners: BTreeSet::from([RunnerKind::Systemd]),
+        container_runner: None,
         containers_lost: Some("No such file or directory".to_owned()),
         leaving: false,
         ..registered.clone()

@@ -55,6 +55,8 @@ pub(super) struct MachineRecord {
     #[serde(default, deserialize_with = "known_runners")]
     runners: BTreeSet<RunnerKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    container_runner: Option<RunnerKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     containers_lost: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     leaving: bool,
@@ -161,6 +163,7 @@ impl MachineRecord {
             metadata,
             version,
             runners,
+            container_runner,
             containers_lost,
             leaving,
             boot,
@@ -174,6 +177,7 @@ impl MachineRecord {
             metadata,
             version,
             runners,
+            container_runner,
             containers_lost,
             leaving,
             boot,
@@ -189,6 +193,7 @@ impl MachineRecord {
             metadata,
             version,
             runners,
+            container_runner,
             containers_lost,
             leaving,
             boot,
@@ -201,6 +206,7 @@ impl MachineRecord {
             metadata,
             version,
             runners,
+            container_runner,
             containers_lost,
             leaving,
             boot,

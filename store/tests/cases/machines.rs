@@ -21,6 +21,7 @@ pub(crate) fn machine(id: &str) -> Machine {
         metadata: BTreeMap::from([("rack".to_owned(), "1".to_owned())]),
         version: "0.1.0".to_owned(),
         runners: BTreeSet::from([RunnerKind::Systemd]),
+        container_runner: None,
         containers_lost: None,
         leaving: false,
         boot: "b".to_owned(),

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +25,9 @@ const PROGRAMS: [&str; 3] = [
 
 /// It takes 4 ms; a machine that is busy takes a hundred times as long at most.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// The number of times that a generator was run.
+static RUNS: AtomicU64 = AtomicU64::new(0);
 
 /// Files that name one another, one of which is to be translated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +199,9 @@ fn passed_over(input: &GeneratorInput, services: &BTreeMap<PathBuf, GeneratedSer
 #[async_trait]
 impl QuadletGenerator for PodmanGenerator {
     async fn translate_files(&self, input: &GeneratorInput) -> Result<Translation, GeneratorError> {
-        let output = self.scratch.join(input.unit.as_str());
+        // Two may be asked about one unit at a time.
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
+        let output = self.scratch.join(format!("{}-{number}", input.unit));
         // What a daemon before this one left there is not this file's.
         let _ = fs::remove_dir_all(&output);
         let made = self.run_in(input, &output).await;
@@ -242,6 +248,11 @@ mod tests {
         assert_eq!(service.name.as_str(), "b.service");
         assert!(service.text.starts_with("[Container]\nImage=b\nBogus=1\n"));
         assert_eq!(made.warnings, ["careful"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_end_is_not_waited_for() {
+        assert_eq!(translate_with("exec sleep 600").await, Err(GeneratorError::Hangs));
     }
 
     #[tokio::test]

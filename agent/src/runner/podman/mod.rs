@@ -4,10 +4,12 @@
 //! no translation of ours: what is written for systemd is what the generator says, and from there on the unit is a service.
 
 mod bundle;
+mod drafts;
 pub mod generator;
 mod problem;
 mod runner;
 mod units;
 
+pub use self::drafts::QuadletDrafts;
 pub use self::runner::{Podman, PodmanSettings};
 pub use self::units::PodmanUnits;

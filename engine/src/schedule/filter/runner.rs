@@ -1,6 +1,7 @@
 //! Runner: a machine takes what it can run. One that is missing for a moment, because it restarts, is no reason for a unit to
 //! leave.
 
+use muster_common::machine::{Machine, RunnerKind};
 use muster_common::refusal::MachineReason;
 
 use super::contract::MachineFilter;
@@ -25,9 +26,17 @@ impl MachineFilter for Runner {
         unit: UnitKey,
         machine: MachineKey,
     ) -> Option<MachineReason> {
-        let runner = index.units[unit].runner_kind();
+        let row = &index.units[unit];
+        let demand = row.runner_demand();
         let record = index.machines[machine].record.as_ref();
-        let has = record.is_some_and(|record| record.runners.contains(&runner));
-        (!has).then_some(MachineReason::NoRunner { runner })
+        if record.is_some_and(|record| record.met_demands().contains(&demand)) {
+            return None;
+        }
+        let choice = record.map_or(RunnerKind::Docker, Machine::default_container_runner);
+        let why = row.requirements().and_then(|asked| asked.podman_reason.as_deref());
+        Some(MachineReason::NoRunner {
+            runner: demand.resolve_kind(choice),
+            why: why.map(str::to_owned),
+        })
     }
 }

@@ -122,19 +122,20 @@ impl Index {
                 self.rank.remove(load, position);
             }
             (Some(before), Some(after)) => {
-                let same = before.metadata == after.metadata && before.runners == after.runners;
+                let same = before.metadata == after.metadata
+                    && before.met_demands() == after.met_demands();
                 if same && before.leaving == after.leaving {
                     return;
                 }
             }
         }
-        for runner in before.iter().flat_map(|machine| &machine.runners) {
-            if let Some(machines) = self.runners.get_mut(runner) {
+        for demand in before.iter().flat_map(Machine::met_demands) {
+            if let Some(machines) = self.runners.get_mut(&demand) {
                 machines.remove(&key);
             }
         }
-        for runner in record.iter().flat_map(|machine| &machine.runners) {
-            self.runners.entry(*runner).or_default().insert(key);
+        for demand in record.into_iter().flat_map(Machine::met_demands) {
+            self.runners.entry(demand).or_default().insert(key);
         }
         self.refresh_metadata(key);
         self.note_machine_change(key);

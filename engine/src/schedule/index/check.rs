@@ -14,6 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
+use muster_common::machine::Machine;
+
 use super::rows::UnitSpec;
 use super::state::Index;
 use crate::schedule::table::{Bits, MachineKey, PatternKey, UnitKey};
@@ -105,8 +107,8 @@ impl Index {
         let mut runners = BTreeMap::new();
         let mut metadata = BTreeMap::new();
         for (key, row) in rows() {
-            for runner in row.record.iter().flat_map(|record| &record.runners) {
-                runners.entry(*runner).or_insert_with(BTreeSet::new).insert(key);
+            for demand in row.record.iter().flat_map(Machine::met_demands) {
+                runners.entry(demand).or_insert_with(BTreeSet::new).insert(key);
             }
             for (name, value) in &row.metadata {
                 let values = metadata.entry(name.clone()).or_insert_with(BTreeMap::new);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_common::machine::RunnerKind;
+use muster_common::machine::RunnerDemand;
 use muster_common::unit::Requirements;
 
 use crate::schedule::table::{Bits, ClassKey, Table};
@@ -14,7 +14,7 @@ use crate::schedule::table::{Bits, ClassKey, Table};
 /// The demand of a unit on a machine, whoever else is there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MachineDemand {
-    pub(crate) runner: RunnerKind,
+    pub(crate) runner: RunnerDemand,
     pub(crate) machine_id: Option<String>,
     pub(crate) metadata: BTreeMap<String, BTreeSet<String>>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Classes {
     table: Table<ClassKey, Class>,
     by_demand: BTreeMap<MachineDemand, ClassKey>,
     /// The last class asked for, and by which requirements.
-    recent: Option<(Arc<Requirements>, RunnerKind, ClassKey)>,
+    recent: Option<(Arc<Requirements>, RunnerDemand, ClassKey)>,
     /// Raised when machines change, which makes what classes know out of date.
     epoch: u64,
 }
@@ -49,7 +49,7 @@ impl Classes {
     pub(crate) fn acquire_class(
         &mut self,
         requirements: &Arc<Requirements>,
-        runner: RunnerKind,
+        runner: RunnerDemand,
     ) -> ClassKey {
         // Units of one file follow one another when a cluster is read, and share what they require.
         if let Some((recent, for_runner, key)) = &self.recent

@@ -45,7 +45,7 @@ impl Index {
         let Some(good) = row.spec_ok() else { return false };
         let may_keep = |file: FileHash| {
             let known = self.files.get(&file).filter(|file| file.template.is_some());
-            known.is_none_or(|file| file.keeps_data.contains(&row.runner_kind()))
+            known.is_none_or(|file| file.may_keep_data(row.runner_demand()))
         };
         // A global one is meant to run on every machine.
         good.single || (!good.requirements.global && row.earlier_files().any(may_keep))

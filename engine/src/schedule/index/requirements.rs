@@ -80,8 +80,8 @@ impl Index {
         let problem = match file.and_then(|file| file.template.as_ref()) {
             Some(Ok(template)) => match template.for_unit(&row.name) {
                 Ok(requirements) => {
-                    let runner = requirements.runner_kind(&row.name);
-                    let keeps_data = file.is_some_and(|file| file.keeps_data.contains(&runner));
+                    let runner = requirements.runner_demand(&row.name);
+                    let keeps_data = file.is_some_and(|file| file.may_keep_data(runner));
                     let single = may_not_run_twice(&row.name, &requirements, keeps_data);
                     let class = self.classes.acquire_class(&requirements, runner);
                     let declares = self.acquire_patterns(&requirements.conflicts);

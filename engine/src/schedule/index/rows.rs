@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use muster_common::cordon::Cordon;
-use muster_common::machine::{Machine, MachineId, RunnerKind};
+use muster_common::machine::{Machine, MachineId, RunnerDemand, RunnerKind};
 use muster_common::snapshot::{Placement, Unit};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, Requirements, RequirementsTemplate, UnitName};
@@ -171,15 +171,20 @@ impl UnitRow {
         self.places.iter().find(|place| place.machine == machine)
     }
 
-    /// The runner for it: by its file, where that can be read, else by its type.
-    pub(crate) fn runner_kind(&self) -> RunnerKind {
-        let asked = self.requirements().map(|asked| asked.runner_kind(&self.name));
-        asked.unwrap_or_else(|| self.name.runner_kind())
+    /// The runner that it needs: by its file, where that can be read, else by its type.
+    pub(crate) fn runner_demand(&self) -> RunnerDemand {
+        let asked = self.requirements().map(|asked| asked.runner_demand(&self.name));
+        asked.unwrap_or_else(|| RunnerDemand::Kind(self.name.runner_kind()))
     }
 }
 
 impl FileRow {
     pub(crate) fn new() -> Self {
         Self { template: None, keeps_data: BTreeSet::new(), users: BTreeSet::new() }
+    }
+
+    /// True if a unit made from it may keep data on its machine, whichever runner it comes to there.
+    pub(crate) fn may_keep_data(&self, demand: RunnerDemand) -> bool {
+        demand.possible_kinds().iter().any(|kind| self.keeps_data.contains(kind))
     }
 }

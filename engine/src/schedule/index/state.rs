@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::machine::{MachineId, RunnerKind};
+use muster_common::machine::{MachineId, RunnerDemand};
 use muster_common::unit::{FileHash, UnitName};
 
 use super::classes::Classes;
@@ -29,8 +29,8 @@ pub(crate) struct Index {
     pub(crate) rank: LeastUnits,
     /// Live machines by metadata key and value.
     pub(crate) metadata: BTreeMap<String, BTreeMap<String, BTreeSet<MachineKey>>>,
-    /// Live machines by runner.
-    pub(crate) runners: BTreeMap<RunnerKind, BTreeSet<MachineKey>>,
+    /// Live machines by the demands for runners that they meet.
+    pub(crate) runners: BTreeMap<RunnerDemand, BTreeSet<MachineKey>>,
     /// Machines that take nothing new.
     pub(crate) cordoned: BTreeSet<MachineKey>,
     /// Machines that go down.

@@ -1,0 +1,87 @@
+//! Who runs a container unit that names nobody, and what Podman's generator says when a file is submitted: on a machine with Podman alone.
+
+use anyhow::{Result, ensure};
+use muster_tests::cluster::Cluster;
+use muster_tests::lab::{CONFIGURATION, Host, Options, Release};
+
+const IMAGE: &str =
+    "Image=localhost/busybox:latest\nPull=never\nExec=sleep infinity\nStopTimeout=1\n";
+
+#[test]
+fn the_machine_says_who_runs_what_names_nobody() -> Result<()> {
+    let options = Options {
+        hosts: 1,
+        etcd: false,
+        podman: true,
+        release: Some(Release::Trixie),
+        configuration: "[containers]\nrunner = \"auto\"\n".to_owned(),
+        ..Options::default()
+    };
+    let cluster = Cluster::start(options)?;
+    let host = cluster.host(0)?;
+    cluster.step("auto is Podman here, and the list says so");
+    cluster.wait_for_condition("it in the list", || {
+        let listed = runners(&cluster, host)?;
+        ensure!(listed.contains("podman*"), "{listed}");
+        Ok(())
+    })?;
+
+    cluster.step("a file that names nobody is Podman's");
+    cluster.write_unit(host, "plain.container", &format!("[Container]\n{IMAGE}"))?;
+    cluster.run(host, "musterctl start plain.container")?;
+    let before = cluster.invocation_id(host, "plain.service")?;
+    let names = cluster.run(host, "podman ps --format '{{.Names}}'")?.stdout;
+    ensure!(names.contains("systemd-plain"), "Podman runs {names}");
+
+    cluster.step("what Docker has nothing for is told at once, and taken");
+    let mapped = format!("[Container]\n{IMAGE}PodmanArgs=--cgroup-conf=memory.high=1G\n");
+    cluster.write_unit(host, "mapped.container", &mapped)?;
+    let told = cluster.run(host, "musterctl submit mapped.container")?.stderr;
+    for word in ["line 6", "PodmanArgs", "only machines with Podman take it"] {
+        ensure!(told.contains(word), "{word} in {told}");
+    }
+
+    cluster.step("what the generator says is told when a file is submitted");
+    let wrong = format!("[Container]\n{IMAGE}Bogus=1\n[X-Fleet]\nRunner=podman\n");
+    cluster.write_unit(host, "wrong.container", &wrong)?;
+    let told = cluster.run(host, "musterctl submit wrong.container")?.stderr;
+    for word in ["line 6", "unsupported key 'Bogus'"] {
+        ensure!(told.contains(word), "{word} in {told}");
+    }
+    let short = "[Container]\nImage=busybox\n[X-Fleet]\nRunner=podman\n";
+    cluster.write_unit(host, "short.container", short)?;
+    let told = cluster.run(host, "musterctl submit short.container")?.stderr;
+    ensure!(told.contains("fully qualified"), "{told}");
+    let waits = format!("[Container]\n{IMAGE}Volume=later.volume:/d\n[X-Fleet]\nRunner=podman\n");
+    cluster.write_unit(host, "waits.container", &waits)?;
+    let told = cluster.run(host, "musterctl submit waits.container")?.stderr;
+    ensure!(told.contains("later.volume"), "{told}");
+
+    cluster.step("a machine that changes its mind runs on what it runs");
+    let written = host.read_file(CONFIGURATION)?;
+    host.write_file(CONFIGURATION, &written.replace("\"auto\"", "\"docker\""))?;
+    cluster.run(host, "systemctl restart musterd")?;
+    cluster.wait_for_condition("the list to say so", || {
+        let listed = runners(&cluster, host)?;
+        ensure!(listed.contains("podman") && !listed.contains('*'), "{listed}");
+        Ok(())
+    })?;
+    let after = cluster.invocation_id(host, "plain.service")?;
+    ensure!(before == after, "it was started again");
+    cluster.wait_for_condition("it to be shown", || {
+        let rows = cluster.list_states(host)?;
+        let row = rows.iter().find(|row| row.unit == "plain.container");
+        ensure!(row.is_some_and(|row| row.active.as_deref() == Some("active")), "{rows:?}");
+        Ok(())
+    })?;
+
+    cluster.step("what nobody there runs is refused, with the reason");
+    cluster.write_unit(host, "other.container", &format!("[Container]\n{IMAGE}"))?;
+    let words = ["no Docker engine"];
+    cluster.run_failing(host, "musterctl start other.container", &words)?;
+    cluster.tear_down()
+}
+
+fn runners(cluster: &Cluster, host: &Host) -> Result<String> {
+    Ok(cluster.run(host, "musterctl list-machines --no-legend --fields=runners")?.stdout)
+}
