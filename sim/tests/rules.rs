@@ -172,6 +172,28 @@ fn a_userspace_that_could_not_be_told_is_asked_for_again() {
 }
 
 #[test]
+fn what_was_written_down_before_the_userspace_was_told_is_of_this_one() {
+    holds_unless("written-for-any-userspace", || {
+        let disk = LossyDisk::new();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mark = |userspace: Option<&str>| BootMark {
+            machine: "a".to_owned(),
+            userspace: userspace.map(str::to_owned),
+        };
+        let open = || Ledger::open(Arc::new(disk.clone()), PathBuf::from("/run/a")).unwrap();
+        let mut early = open().in_boot(mark(None));
+        early.record_file(&unit, FileHash::of_text("a")).unwrap();
+        early.record_settled(&unit, 1, DesiredState::Launched, None).unwrap();
+        early.learn_userspace("x".to_owned());
+        let generation_in = |userspace: &str| {
+            let found = open().in_boot(mark(Some(userspace)));
+            found.get(&unit).map(|entry| entry.owned.generation)
+        };
+        (generation_in("x"), generation_in("y")) == (Some(1), Some(0))
+    });
+}
+
+#[test]
 fn a_report_on_an_earlier_start_says_nothing_of_a_later_one() {
     holds_unless("earlier-report-believed", || {
         let report = PlacementReport::from_state(&state(ActiveState::Active, 1));

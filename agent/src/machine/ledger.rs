@@ -92,16 +92,24 @@ impl Ledger {
         self
     }
 
-    /// True while it remembers units of a userspace of which nobody can say that it is this one.
+    /// True while nobody can say which userspace this is: what is remembered may be of another one, and what is written down would hold
+    /// for every later one.
     pub fn is_userspace_unknown(&self) -> bool {
         let is_unknown = self.boot.as_ref().is_some_and(|boot| boot.userspace.is_none());
-        is_unknown && !self.boots.is_empty() && !is_planted("userspace-not-asked-for-again")
+        is_unknown && !is_planted("userspace-not-asked-for-again")
     }
 
-    /// The userspace of this boot, which could not be told before.
+    /// The userspace of this boot, which could not be told before. What has been written down meanwhile is of this one.
     pub fn learn_userspace(&mut self, userspace: String) {
-        if let Some(boot) = self.boot.take() {
-            self.take_boot(BootMark { userspace: Some(userspace), ..boot });
+        let Some(boot) = self.boot.take() else { return };
+        self.take_boot(BootMark { userspace: Some(userspace), ..boot });
+        if is_planted("written-for-any-userspace") {
+            return;
+        }
+        for (unit, entry) in self.entries.clone() {
+            if let Err(error) = self.save_entry(&unit, entry) {
+                tracing::error!(%unit, %error, "cannot write down of which boot it is");
+            }
         }
     }
 

@@ -217,6 +217,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("waiting-machines-moved", 200, LOSSES, "that units of machines of which nobody knows yet stay"),
     either("withdrawal-forgotten", 200, MACHINE, "that a withdrawal is told until it is told"),
     either("won-under-an-earlier-lease", 200, ELECTIONS, "that nobody leads under a lease of before"),
+    tested("written-for-any-userspace", "sim/tests/rules::what_was_written_down_before_the_userspace_was_told_is_of_this_one", "that what is written down before the userspace is told holds for this one alone"),
 ];
 
 /// The branches of the product that are counted.
