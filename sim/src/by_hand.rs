@@ -109,11 +109,11 @@ impl World {
             let promise = self.facts.promises.entry(unit.clone()).or_default();
             promise.take_answer(self.now, self.now, UserAnswer::Doubt);
             self.lacks.forget_unit(unit.as_str());
-            // Whoever takes a job's placement away has it begun elsewhere.
+            // Whoever takes a job's placement away has it begun elsewhere; the machine that began it knows of it all the same.
             let there = self.facts.find_record(&written.key).map(|record| &record.value);
             let is_taken = there.is_some_and(|value| decode_wanted(value).is_some());
             if is_taken || !written.key.starts_with("place/") {
-                self.facts.starts.retain(|(of, ..), _| of != unit);
+                self.facts.forget_starts_of(unit);
             }
         }
     }

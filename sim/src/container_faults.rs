@@ -3,6 +3,7 @@
 //! Owns what each kind does to an engine when it begins and when it is over. Which come when is the plan's.
 
 use crate::containers::{EngineModel, SimulatedEngine};
+use crate::machine::Machine;
 use crate::moment::Micros;
 use crate::plan::container_faults::ContainerFault;
 use crate::plan::engines::is_container;
@@ -18,7 +19,9 @@ impl World {
         lasts: Micros,
     ) -> bool {
         let now = self.now;
-        let Some(machine) = self.machines.get_mut(number).filter(|found| found.is_on) else {
+        // Nothing happens to an engine on a machine that sleeps, and nobody does anything there.
+        let is_awake = |found: &&mut Machine| found.is_on && !found.clock.is_asleep();
+        let Some(machine) = self.machines.get_mut(number).filter(is_awake) else {
             return true;
         };
         machine.advance_host(now);

@@ -21,7 +21,8 @@ pub(crate) struct ByHand {
 pub(crate) struct CountedStart {
     /// The machine.
     pub(crate) machine: String,
-    /// A backup was put back since, of before the unit was placed there: only the machine itself knows of it.
+    /// A backup was put back since, of before the unit was placed there, or somebody has written by hand what is known of the unit: only
+    /// the machine itself knows of the start.
     pub(crate) is_forgotten: bool,
 }
 

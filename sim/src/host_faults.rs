@@ -35,6 +35,10 @@ impl World {
             return true;
         }
         let Some(machine) = self.machines.get_mut(number) else { return true };
+        // Nothing happens on a machine that sleeps, and nobody does anything there.
+        if machine.clock.is_asleep() && !matches!(fault, HostFault::Suspended) {
+            return true;
+        }
         machine.advance_host(now);
         let mut is_over = true;
         match *fault {

@@ -42,4 +42,12 @@ impl Facts {
             }
         }
     }
+
+    /// Somebody has written by hand what is known of a unit: its starts are forgotten by everybody but the machine that made them.
+    pub(crate) fn forget_starts_of(&mut self, unit: &UnitName) {
+        let starts = self.starts.iter_mut().filter(|((of, ..), _)| of == unit);
+        for start in starts.flat_map(|(_, starts)| starts) {
+            start.is_forgotten = true;
+        }
+    }
 }

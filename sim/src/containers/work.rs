@@ -119,10 +119,12 @@ impl EngineModel {
         if self.containers.get(id).is_some_and(SimulatedContainer::is_up) {
             return;
         }
-        let is_gone = !self.containers.contains_key(id);
+        // Whoever waits for a removal is told of one that has failed, too.
+        let found = self.containers.get(id).map(|found| found.state);
+        let is_over = found != Some(ContainerState::Removing);
         let waits = |call: &EngineCall| match call {
             EngineCall::Stop(name) => name == id,
-            EngineCall::WaitUntilRemoved(name) => is_gone && name == id,
+            EngineCall::WaitUntilRemoved(name) => is_over && name == id,
             _ => false,
         };
         let numbers: Vec<u64> =
@@ -263,6 +265,7 @@ impl EngineModel {
                     self.books.on_failed_start(&unit);
                 }
             }
+            self.answer_stops(&id);
             return Err(engine_failure("unable to remove filesystem: device or resource busy"));
         }
         self.remove_now(&id);
