@@ -96,6 +96,8 @@ impl World {
                     machine.systemd.note_start_by_hand(&unit);
                 }
             }
+            // What is left of a machine that goes down is killed, and holds nothing up.
+            HostFault::JobCancelled(_) if machine.going_down.is_some() => {}
             HostFault::JobCancelled(pick) => {
                 if let Some(unit) = machine.systemd.with_model(|model| model.cancel_job(pick)) {
                     machine.systemd.note_end_by_hand(&unit);

@@ -12,7 +12,7 @@ use musterd::runner::docker::client::{EngineError, EngineEvent};
 use tokio::sync::mpsc;
 
 use super::books::{ContainerBooks, ContainerStart};
-use super::calls::{CallResult, OpenCall};
+use super::calls::{CallResult, EngineCall, OpenCall};
 use super::container::{ContainerState, SimulatedContainer};
 use super::program::TimeRange;
 
@@ -356,13 +356,21 @@ impl EngineModel {
         self.listeners.clear();
         let numbers: Vec<u64> = self.calls.keys().copied().collect();
         for number in numbers {
-            if self.chance.next().is_multiple_of(2) {
+            // A removal that has begun goes on, whether anybody waits for it or not.
+            let is_begun = self.calls.get(&number).is_some_and(|open| self.is_removing(&open.call));
+            if self.chance.next().is_multiple_of(2) && !is_begun {
                 self.calls.remove(&number);
             } else if let Some(open) = self.calls.get_mut(&number) {
                 let (nobody, _) = tokio::sync::oneshot::channel();
                 open.reply = nobody;
             }
         }
+    }
+
+    fn is_removing(&self, call: &EngineCall) -> bool {
+        let EngineCall::Remove(name) = call else { return false };
+        let found = self.find_id(name).and_then(|id| self.containers.get(&id));
+        found.is_some_and(|found| found.state == ContainerState::Removing)
     }
 
     /// The engine's process forgets what it was asked and whom it told.
