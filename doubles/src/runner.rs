@@ -107,8 +107,8 @@ impl Runner for ScriptedRunner {
                     active: active.into(),
                     sub: s.sub_state(unit, active).to_owned(),
                     foreign: s.foreign.contains(unit),
-                    obstacle: String::new(),
                     file: found.file,
+                    ..Observed::default()
                 };
                 let invocation =
                     if active == "active" { format!("{:032x}", found.run) } else { String::new() };

@@ -1,7 +1,7 @@
 //! Plays the scripts in `tests/scenarios/converge`: one machine's unit a line, the steps below it.
 //!
-//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign|taken|blocked]`, any part
-//! of which may be missing. Each line is also carried out, after which there must be nothing left to do.
+//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign|taken|blocked|outdated]
+//! [restarted:GENERATION]`, any part of which may be missing. Each line is also carried out, after which there must be nothing left to do.
 //! `UPDATE=1 cargo test -p muster-engine` rewrites the expectations.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
@@ -53,8 +53,10 @@ fn parse(line: &str) -> Machine {
                 case.owned.insert(name(), owned);
             }
             ["see", active, rest @ ..] => {
-                let words = ["foreign", "taken", "blocked", "interrupted"];
-                let file = rest.iter().find(|word| !words.contains(*word));
+                let words = ["foreign", "taken", "blocked", "interrupted", "outdated"];
+                let restarted = rest.iter().find_map(|word| word.strip_prefix("restarted:"));
+                let is_file = |word: &str| !words.contains(&word) && !word.contains(':');
+                let file = rest.iter().find(|word| is_file(word));
                 let observed = Observed {
                     active: (*active).into(),
                     foreign: rest.contains(&"foreign") || rest.contains(&"taken"),
@@ -69,6 +71,8 @@ fn parse(line: &str) -> Machine {
                         .find(|word| **word == sub::INTERRUPTED)
                         .map_or("", |word| word)
                         .to_owned(),
+                    outdated: rest.contains(&"outdated"),
+                    restarted_for: restarted.map(|generation| generation.parse().unwrap()),
                     ..Observed::default()
                 };
                 case.observed.insert(name(), observed);
@@ -125,6 +129,7 @@ fn scripts_of_one_unit() {
 #[test]
 fn a_rule_of_one_unit_that_is_left_out_is_noticed() {
     for planted in [
+        "earlier-file-runs-on",
         "ended-unit-started",
         "hosts-own-unit-stopped",
         "loaded-unit-left-up",
@@ -134,6 +139,7 @@ fn a_rule_of_one_unit_that_is_left_out_is_noticed() {
         "replaced-unit-runs-on",
         "running-unit-removed",
         "settled-unit-restarted",
+        "unheard-restart-repeated",
     ] {
         fails_without(planted, scripts_of_one_unit);
     }

@@ -231,6 +231,10 @@ impl<R: Runner> Runner for WatchedRunner<R> {
         outcome
     }
 
+    async fn find_replaced_run(&self, unit: &UnitName) -> Result<String, RunnerError> {
+        self.inner.find_replaced_run(unit).await
+    }
+
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Restart { unit: unit.clone(), generation });
         let _open = self.host.calls.begin_start(unit);

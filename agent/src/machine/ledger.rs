@@ -15,7 +15,7 @@ use muster_common::probe::{is_planted, reached};
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::Owned;
-use muster_engine::machine::memory::OwnedUnit;
+use muster_engine::machine::memory::{OwnedUnit, ReplacedRun};
 use muster_runtime::Instant;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,9 @@ struct OwnedRecord {
     /// A stop was begun, and is not known to have ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     stopping: bool,
+    /// The run that is to give way to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<ReplacedRun>,
     /// The boot it holds for. Daemons before this one did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<BootMark>,
@@ -144,8 +147,38 @@ impl Ledger {
     pub fn record_file(&mut self, unit: &UnitName, file: FileHash) -> io::Result<()> {
         let entry = self.entries.get(unit).cloned();
         let mut entry = entry.unwrap_or_else(|| OwnedUnit::new(file));
+        if entry.owned.file != file {
+            entry.replaced = None;
+        }
         entry.owned.file = file;
         entry.problem = None;
+        self.save_entry(unit, entry)
+    }
+
+    /// The unit has got another file while it ran from the one before, on somebody else's word, and goes on: should it be wanted here
+    /// while this run lasts, it is started anew.
+    pub fn record_outdated(&mut self, unit: &UnitName, run: &str) -> io::Result<()> {
+        let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
+        entry.replaced = Some(ReplacedRun { run: run.to_owned(), restart: None });
+        self.save_entry(unit, entry)
+    }
+
+    /// A restart of the unit is about to be asked for at this generation, in place of this run, if it is in one: should nobody learn how it
+    /// ended, another run says that it has come about.
+    pub fn record_restart(
+        &mut self,
+        unit: &UnitName,
+        generation: u64,
+        run: &str,
+    ) -> io::Result<()> {
+        let restart = Some(generation);
+        let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
+        // The one before the first attempt is the one to be replaced.
+        let is_noted = entry.replaced.as_ref().is_some_and(|noted| noted.restart == restart);
+        if run.is_empty() || is_noted {
+            return Ok(());
+        }
+        entry.replaced = Some(ReplacedRun { run: run.to_owned(), restart });
         self.save_entry(unit, entry)
     }
 
@@ -228,6 +261,10 @@ impl Ledger {
         entry.owned.stopping = false;
         entry.begun = false;
         entry.unsure = false;
+        // What runs from an earlier file does so until it is replaced, or given up on.
+        entry.replaced = entry
+            .replaced
+            .filter(|noted| desired != DesiredState::Launched && noted.restart.is_none());
         self.save_entry(unit, entry)
     }
 
@@ -260,6 +297,7 @@ impl Ledger {
             enabled: entry.owned.enabled,
             stopping: entry.owned.stopping,
             problem: entry.problem.clone(),
+            replaced: entry.replaced.clone(),
             boot: self.boot.clone(),
         };
         // `starting` is what follows from a start in hand; on record it is never so, for the next daemon looks for itself.
@@ -295,9 +333,10 @@ impl OwnedUnits for Mutex<Ledger> {
 }
 
 fn restore_entry(record: OwnedRecord) -> OwnedUnit {
-    let OwnedRecord { file, generation, desired, enabled, stopping, problem, .. } = record;
+    let OwnedRecord { file, generation, desired, enabled, stopping, problem, replaced, .. } =
+        record;
     let owned = Owned { file, generation, desired, enabled, starting: false, stopping };
-    OwnedUnit { owned, problem, ..OwnedUnit::new(file) }
+    OwnedUnit { owned, problem, replaced, ..OwnedUnit::new(file) }
 }
 
 #[cfg(test)]
@@ -410,6 +449,40 @@ mod tests {
             // A restart that was asked for meanwhile is no start that was carried out already.
             assert_eq!(launched("active", 3), [Step::Restart { generation: 3 }, settle(3)]);
         }
+    }
+
+    #[test]
+    fn the_run_before_a_restart_is_on_record_until_its_end_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let file = FileHash::of_text("a");
+        let replaced = |run: &str, restart| Some(ReplacedRun { run: run.to_owned(), restart });
+        let mut ledger = open(directory.path()).unwrap();
+        ledger.record_file(&unit, file).unwrap();
+        ledger.record_settled(&unit, 1, DesiredState::Launched, None).unwrap();
+        ledger.record_restart(&unit, 2, "x").unwrap();
+        // What runs at a second attempt may have come of the first.
+        ledger.record_restart(&unit, 2, "y").unwrap();
+        ledger.record_restart(&unit, 3, "").unwrap();
+        let found = open(directory.path()).unwrap();
+        assert_eq!(found.get(&unit).unwrap().replaced, replaced("x", Some(2)));
+        ledger.record_settled(&unit, 2, DesiredState::Launched, None).unwrap();
+        assert_eq!(open(directory.path()).unwrap().get(&unit).unwrap().replaced, None);
+    }
+
+    #[test]
+    fn a_run_from_an_earlier_file_is_on_record_until_it_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mut ledger = open(directory.path()).unwrap();
+        ledger.record_file(&unit, FileHash::of_text("a")).unwrap();
+        ledger.record_outdated(&unit, "x").unwrap();
+        ledger.record_file(&unit, FileHash::of_text("a")).unwrap();
+        ledger.record_settled(&unit, 1, DesiredState::Loaded, None).unwrap();
+        let found = open(directory.path()).unwrap().get(&unit).unwrap().replaced.clone();
+        assert_eq!(found, Some(ReplacedRun { run: "x".to_owned(), restart: None }));
+        ledger.record_file(&unit, FileHash::of_text("b")).unwrap();
+        assert_eq!(ledger.get(&unit).unwrap().replaced, None);
     }
 
     #[test]

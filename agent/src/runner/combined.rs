@@ -203,6 +203,10 @@ impl Runner for CombinedRunner {
         self.runner_of(unit).start(unit, generation).await
     }
 
+    async fn find_replaced_run(&self, unit: &UnitName) -> Result<String, RunnerError> {
+        self.runner_of(unit).find_replaced_run(unit).await
+    }
+
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.runner_of(unit).restart(unit, generation).await
     }

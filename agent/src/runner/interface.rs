@@ -106,6 +106,12 @@ pub trait Runner: Send + Sync + 'static {
     /// runner that marks what it starts.
     async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError>;
 
+    /// The name of the run that a restart would replace; empty for one that does not run, or whose runs have no names. Whatever begins to
+    /// run under another name afterwards runs from the file that was written last.
+    async fn find_replaced_run(&self, _unit: &UnitName) -> Result<String, RunnerError> {
+        Ok(String::new())
+    }
+
     /// Stops and starts a unit and waits for the outcome.
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError>;
 

@@ -23,6 +23,8 @@
 //! | launched | older generation | else | Start, Settle |
 //! | launched | a start begun at this generation | runs | Settle |
 //! | launched | a start begun at another generation | runs | Restart, Settle |
+//! | launched | a restart begun at this generation | another run than before it | Settle |
+//! | launched | any | runs from an earlier file of ours | Restart, Settle |
 //! | loaded | a start begun | up | Stop, `AwaitEmpty`, Settle |
 //! | loaded | launched | up | Stop, `AwaitEmpty`, Settle |
 //! | loaded | loaded | anything | none: who starts a loaded unit by hand, timer or socket may |
@@ -104,6 +106,11 @@ pub struct Observed {
     pub obstacle: String,
     /// The file that lies at our place for this unit, whoever remembers it.
     pub file: Option<FileHash>,
+    /// It runs from an earlier file of ours: somebody has started it before it was given the present one, or has started what was left
+    /// of that.
+    pub outdated: bool,
+    /// The generation for which it was restarted, where the run that was to be replaced is known and this is another one.
+    pub restarted_for: Option<u64>,
 }
 
 impl Observed {
@@ -120,7 +127,7 @@ impl Observed {
     }
 
     /// True while the unit is up and not about to end, nor to be started again only if it still belongs here.
-    fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.is_up() && self.active != ActiveState::Deactivating && !self.is_interrupted()
     }
 }
@@ -318,7 +325,16 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     let changed = owned.file != file;
     let interrupted = desired == DesiredState::Launched && seen.is_interrupted();
     let cut_off = interrupted || owned.stopping && !is_planted("cut-off-stop-forgotten");
-    let settled = (owned.generation, owned.desired) == (generation, desired) && !cut_off;
+    let outdated = desired == DesiredState::Launched
+        && seen.is_running()
+        && seen.outdated
+        && !is_planted("earlier-file-runs-on");
+    let settled =
+        (owned.generation, owned.desired) == (generation, desired) && !cut_off && !outdated;
+    // Nobody has heard the end of the restart, and it has come about.
+    let restarted = seen.is_running()
+        && seen.restarted_for == Some(generation)
+        && !(changed || outdated || is_planted("unheard-restart-repeated"));
     let mut steps = Vec::new();
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
     let up = seen.is_up() && (owned.desired == DesiredState::Launched || owned.is_start_unheard());
@@ -337,9 +353,10 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     if desired == DesiredState::Loaded && changed {
         steps.push(Step::Load);
     }
-    if desired == DesiredState::Launched {
+    if desired == DesiredState::Launched && !restarted {
         let again = (!settled || is_planted("settled-unit-restarted"))
             && (owned.desired == DesiredState::Launched
+                || outdated
                 || owned.is_start_unheard() && owned.generation != generation);
         let under_way = owned.starting && owned.desired == DesiredState::Launched;
         if (seen.is_running() || under_way)

@@ -11,6 +11,7 @@ use muster_common::cluster_id::ClusterId;
 use muster_common::snapshot::Placement;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
+use serde::{Deserialize, Serialize};
 
 use super::converge::Owned;
 use super::job::JobRun;
@@ -44,6 +45,18 @@ pub struct OwnedUnit {
     pub begun: bool,
     /// A start was asked for, and the line to the runner broke before it was known whether it heard. In hand only, as above.
     pub unsure: bool,
+    /// The run that is to give way to another, if one is.
+    pub replaced: Option<ReplacedRun>,
+}
+
+/// A run of a unit that is to give way to another. What runs under another name has begun since, from the file as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedRun {
+    /// Its name, as the runner has it.
+    pub run: String,
+    /// The generation for which a restart is asked; absent where nobody has asked yet for what runs from an earlier file to be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<u64>,
 }
 
 impl OwnedUnit {
@@ -52,7 +65,7 @@ impl OwnedUnit {
         let (generation, desired) = (0, DesiredState::Inactive);
         let owned =
             Owned { file, generation, desired, enabled: false, starting: false, stopping: false };
-        Self { owned, problem: None, begun: false, unsure: false }
+        Self { owned, problem: None, begun: false, unsure: false, replaced: None }
     }
 
     /// The same unit after a boot: its file and links may still be there, and nothing has been carried out.

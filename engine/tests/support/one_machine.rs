@@ -40,6 +40,7 @@ impl Machine {
                     Step::Start { .. } | Step::Restart { .. } => {
                         seen.active = ActiveState::Active;
                         seen.sub.clear();
+                        seen.outdated = false;
                     }
                     Step::Stop => {
                         seen.active = ActiveState::Inactive;

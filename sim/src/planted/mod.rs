@@ -42,6 +42,7 @@ const fn either(
 }
 
 // Tests of the engine that play its scripts once with each of their rules left out.
+const CONVERGE: &str = "engine/tests/converge::a_rule_of_one_unit_that_is_left_out_is_noticed";
 const CONTAINERS: &str = "sim/tests/containers::a_rule_of_containers_that_is_left_out_is_noticed";
 const DEPARTURE: &str = "engine/tests/departure::a_rule_of_a_departure_that_is_left_out_is_noticed";
 const ELECTIONS: &str = "engine/tests/leadership::a_rule_of_elections_that_is_left_out_is_noticed";
@@ -80,6 +81,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("dropped-calls-outlast-lease", "store/src/etcd/connection_tests::an_endpoint_that_is_silent_for_longer_than_a_keepalive_may_take_is_given_up", "that a member which is silent for longer than a lease allows is given up"),
     either("dropped-chain-forgotten", 200, MACHINE, "that steps which could not be tried are tried again"),
     either("earlier-report-believed", 200, "sim/tests/rules::a_report_on_an_earlier_start_says_nothing_of_a_later_one", "that a report on an earlier start says nothing of a later one"),
+    either("earlier-file-runs-on", 2000, CONVERGE, "that a unit which somebody has started from an earlier file runs from the one it has once it is wanted"),
     tested("election-taken-for-keepalives", LOSSES, "that after an election of etcd's nobody knows yet whose lease was prolonged"),
     either("empty-listing-believed", 200, MACHINE, "that a listing counts only from the store that is ours"),
     planted("ended-unit-started", 50, "that a unit which has ended by itself is not started again"),
@@ -209,6 +211,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("temporary-file-named-after-unit", "sim/tests/rules::a_file_with_the_longest_name_there_is_can_be_replaced", "that no unit's name is that of a temporary file"),
     tested("unanswered-lease-hides-all", "sim/tests/store_rules::a_lease_that_nothing_is_known_of_hides_no_other", "that what is known of some leases counts though nothing is known of others"),
     either("unanswered-look-not-repeated", 500, MACHINE, "that a runner that did not answer is asked again"),
+    either("unheard-restart-repeated", 500, CONVERGE, "that a restart whose end nobody has heard is not made once more"),
     either("unheard-single-taken", 200, PLACING, "that what may not run twice is not taken from a machine that has not spoken of it"),
     either("unread-states-taken-for-none", 200, MACHINE, "that a session begins with what the store has of the machine's units"),
     either("unreported-host-leaves", 500, REGISTRATION, "that a machine which goes down is taken at its word once it has said what runs on it"),

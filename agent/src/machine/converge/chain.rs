@@ -41,14 +41,16 @@ pub(super) struct ChainWork {
     file: Option<Arc<UnitFile>>,
     job: bool,
     up_at_birth: bool,
+    /// The run that the unit was in as it began.
+    run: Option<String>,
     /// The problem with which a step has failed.
     problem: Option<String>,
 }
 
 impl From<PlannedChain> for ChainWork {
     fn from(chain: PlannedChain) -> Self {
-        let PlannedChain { unit, steps, file, job, up_at_birth } = chain;
-        Self { unit, steps: steps.into(), file, job, up_at_birth, problem: None }
+        let PlannedChain { unit, steps, file, job, up_at_birth, run } = chain;
+        Self { unit, steps: steps.into(), file, job, up_at_birth, run, problem: None }
     }
 }
 
@@ -208,6 +210,12 @@ impl ChainExecutor {
                     self.lock_ledger().record_file(unit, *file)
                 };
                 remembered(recorded)?;
+                // One that is to be loaded only goes on as it was started.
+                if let Some(run) = work.run.as_ref().filter(|_| work.steps.contains(&Step::Load))
+                    && let Err(error) = self.lock_ledger().record_outdated(unit, run)
+                {
+                    tracing::error!(%unit, %error, "cannot remember that a unit runs from an earlier file");
+                }
                 self.runner.write(unit, *file, text.text()).await.map(|()| StartOutcome::Done)
             }
             Step::Adopt { file } => {
@@ -228,6 +236,13 @@ impl ChainExecutor {
             }
             Step::Load => self.runner.load(unit).await,
             Step::Start { generation } | Step::Restart { generation } => {
+                if let Step::Restart { .. } = step {
+                    let run = self.runner.find_replaced_run(unit).await?;
+                    let noted = self.lock_ledger().record_restart(unit, *generation, &run);
+                    if let Err(error) = noted {
+                        tracing::error!(%unit, %error, "cannot remember which run is replaced");
+                    }
+                }
                 if work.job {
                     remembered(self.lock_jobs().record_begin(unit, *generation))?;
                 }

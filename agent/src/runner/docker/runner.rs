@@ -357,6 +357,16 @@ impl Runner for Docker {
         }
     }
 
+    async fn find_replaced_run(&self, unit: &UnitName) -> Result<String, RunnerError> {
+        let lost = |problem| RunnerError::Lost { during: format!("looking at {unit}"), problem };
+        self.context.engine.wait_until_ready_within(ENGINE_TIMEOUT).await.map_err(lost)?;
+        let Some(mut handle) = self.find_or_take_up(unit) else { return Ok(String::new()) };
+        let adopted = handle.status.wait_for(|status| status.adopted);
+        let status = muster_runtime::timeout(ENGINE_TIMEOUT, adopted).await;
+        let run = status.ok().and_then(Result::ok).map(|status| status.invocation.clone());
+        run.ok_or_else(|| lost("its container could not be looked at".to_owned()))
+    }
+
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         match self.load(unit).await? {
             StartOutcome::Done => self.carry_out(unit, UnitOrder::Restart, Some(generation)).await,

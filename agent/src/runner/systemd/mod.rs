@@ -349,6 +349,12 @@ impl Runner for Systemd {
         outcome
     }
 
+    async fn find_replaced_run(&self, unit: &UnitName) -> Result<String, RunnerError> {
+        // Until systemd has read the file that was written last, it would start the unit again from the one before.
+        self.definitions.refresh_unit(unit).await?;
+        Ok(self.machine.current_run(unit, &ActiveState::Active).0)
+    }
+
     async fn restart(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
         self.definitions.refresh_unit(unit).await?;
         let outcome = self.run_job(JobKind::Restart, unit).await;

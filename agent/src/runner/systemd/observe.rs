@@ -80,6 +80,7 @@ impl Systemd {
                     foreign,
                     obstacle: obstacle.unwrap_or_default(),
                     file,
+                    ..Observed::default()
                 };
                 seen.insert(
                     unit.clone(),

@@ -75,6 +75,8 @@ impl Node {
         if seen.observed.active != observed.active || since > 0 {
             seen.since = if since > 0 { since } else { wall };
         }
+        // From which file another run is, a look has to say.
+        seen.observed.outdated &= seen.invocation == invocation;
         seen.observed.active = observed.active;
         seen.observed.sub = observed.sub;
         seen.invocation = invocation;
@@ -143,6 +145,13 @@ impl Node {
         let Some(chain) = self.running.remove(unit) else { return };
         self.report.mark_stale(unit.clone());
         self.note_owned(memory);
+        if let Some(seen) = self.seen.get_mut(unit) {
+            seen.observed.outdated = false;
+            // Whether a step that could not be tried has come about, a look has to say.
+            if end == ChainEnd::Dropped {
+                seen.observed.load.clear();
+            }
+        }
         let wanted = self.wish_for(unit);
         match end {
             // Removed or written: what was seen of it is out of date.

@@ -238,6 +238,8 @@ pub struct PlannedChain {
     pub job: bool,
     /// That it was started does not say yet that the unit is up.
     pub up_at_birth: bool,
+    /// The run that it is in as the steps begin, if it runs.
+    pub run: Option<String>,
 }
 
 /// The units to be stopped on a machine that goes.

@@ -237,12 +237,14 @@ impl Node {
                 continue;
             }
             let mut file = None;
+            let mut is_job = false;
             if let Some(place) = self.desired.get(&unit) {
                 let Placement { file: hash, desired: wanted, generation, .. } = *place;
                 let problem = match (given_up.get(&unit), self.files.get(&hash)) {
                     (Some(problem), _) | (None, Some(Err(problem))) => problem.clone(),
                     (None, Some(Ok(cached))) => {
                         let install = cached.install;
+                        is_job = cached.job;
                         let wish = Desired { file: hash, desired: wanted, generation, install };
                         desired.insert(unit.clone(), wish);
                         file = Some(hash);
@@ -258,6 +260,8 @@ impl Node {
             }
             if let Some(seen) = self.seen.get(&unit) {
                 let mut believed = believable_part(seen, entry, file);
+                // Nobody has asked for a job to run anew.
+                believed.outdated &= !is_job;
                 if let Some(obstacle) = obstacles.get(&unit) {
                     believed.obstacle.clone_from(obstacle);
                 }
@@ -343,6 +347,7 @@ impl Node {
                 continue;
             }
             let file = self.desired.get(&unit).and_then(|place| self.cached_file(place.file));
+            let seen = self.seen.get(&unit).filter(|seen| seen.observed.is_running());
             planned.push(PlannedChain {
                 steps,
                 job: file.is_some_and(|cached| cached.job),
@@ -350,6 +355,7 @@ impl Node {
                     is_up_at_birth(runner_of(&unit, &cached.file), &cached.file)
                 }),
                 file: file.map(|cached| Arc::clone(&cached.file)),
+                run: seen.map(|seen| seen.invocation.clone()).filter(|run| !run.is_empty()),
                 unit,
             });
         }
@@ -369,5 +375,11 @@ fn believable_part(
         && observed.file.is_some()
         && wanted.is_some_and(|wanted| Some(wanted) != observed.file);
     observed.foreign |= strange;
+    let replaced = owned.and_then(|entry| entry.replaced.as_ref());
+    if let Some(replaced) = replaced.filter(|_| !seen.invocation.is_empty()) {
+        let is_it = replaced.run == seen.invocation;
+        observed.outdated |= is_it;
+        observed.restarted_for = replaced.restart.filter(|_| !is_it);
+    }
     observed
 }

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::state::ActiveState;
+use muster_common::state::{ActiveState, load};
 use muster_common::unit::UnitName;
+use muster_engine::container::Owner;
 use muster_engine::container::unit::{UnitStatus, run_name};
 use muster_engine::machine::converge::Observed;
 use muster_runtime::Instant;
@@ -44,6 +45,7 @@ impl Docker {
                 let status = status_of(handle, listed.is_some(), deadline).await;
                 if let Some(listed) = &listed {
                     check(handle, &status, listed);
+                    one.observed.outdated = runs_earlier_file(&one.observed, &status, listed);
                 }
                 one.observed.active.clone_from(&status.active);
                 one.observed.sub.clone_from(&status.sub);
@@ -140,6 +142,16 @@ fn check(handle: &UnitHandle, status: &UnitStatus, listed: &[ListedContainer]) {
     if runs != status.runs {
         let _ = handle.messages.send(UnitMessage::Hint);
     }
+}
+
+/// True if the container that runs was made from another file than the one in its unit's place, which can be carried out.
+fn runs_earlier_file(of: &Observed, status: &UnitStatus, listed: &[ListedContainer]) -> bool {
+    let (Some(id), true) = (&status.container, status.runs && of.load == load::LOADED) else {
+        return false;
+    };
+    listed.iter().filter(|container| container.id == *id && container.runs).any(
+        |container| matches!(&container.owner, Owner::Ours(made) if Some(made.file) != of.file),
+    )
 }
 
 /// Containers by each of their names.
