@@ -12,6 +12,8 @@
 //!                      idle ◀── no plan before the revision of our own commit is seen ───────────────────────────┘
 //! ```
 
+mod returns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -290,22 +292,6 @@ impl Term {
         }
     }
 
-    /// Notes whether the store takes writes. Once it does again, whoever could not register meanwhile has the time to.
-    fn note_room(&mut self, now: Duration, answer: &TermAnswer) {
-        let freeze = &mut self.view.freeze;
-        match answer {
-            TermAnswer::Full(_) => freeze.on_store_full(),
-            TermAnswer::Done | TermAnswer::Committed(_) | TermAnswer::Written { .. }
-                if freeze.is_store_full() =>
-            {
-                freeze.on_store_written(now);
-                // The wait for them begins with the next turn.
-                self.retry_by(now + PROBE_INTERVAL);
-            }
-            _ => {}
-        }
-    }
-
     /// Notes of drains that their deadline has come, one machine after another.
     fn end_drains(
         &mut self,
@@ -376,23 +362,6 @@ impl Term {
         } else {
             self.record_members(now, effects);
         }
-    }
-
-    /// After an outage of the store whoever is missing may come back. Looks again when the time for that is over.
-    fn wait_for_returns(&mut self, now: Duration, effects: &mut Vec<TermEffect>) {
-        let (machines, until) = self.view.freeze.machines_that_may_return(now);
-        if !machines.is_empty() {
-            reached("loss-waits-for-return");
-            // Where contact is not known the next keepalive says more.
-            if let Some(until) = until {
-                self.retry_by(until.max(now + PROBE_INTERVAL));
-            }
-        }
-        if !machines.is_subset(&self.told_may_return) {
-            let notice = TermNotice::MachinesMayReturn(machines.clone());
-            effects.push(TermEffect::Log(notice));
-        }
-        self.told_may_return = machines;
     }
 
     /// Before anything moves away from a lost machine: how are the others?
