@@ -307,6 +307,36 @@ impl WatchedTerm {
     }
 }
 
+/// A store without room is asked again, whatever it was asked when that showed, until whoever is lost had the time to register.
+#[test]
+fn a_store_that_was_full_is_written_to_until_it_has_room() {
+    use Happening::{Answer, Fail, Launch, Lose, LoseAnswer, Register, See};
+    let mut watched = WatchedTerm::begin();
+    let happenings = [
+        Register(1),
+        Register(4),
+        Launch(0),
+        Launch(1),
+        Launch(2),
+        See,
+        Answer,
+        LoseAnswer,
+        Lose(4),
+        See,
+        LoseAnswer,
+        Answer,
+        See,
+        Fail,
+    ];
+    for happening in &happenings {
+        watched.lets_happen(happening);
+    }
+    watched.come_to_rest();
+    let lost: MachineId = "m4".parse().unwrap();
+    let left = watched.store.snapshot.places.values().filter(|places| places.contains_key(&lost));
+    assert_eq!(left.count(), 0, "its units stay with a machine that is gone");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_common::probe::reached;
 
-use super::{PROBE_INTERVAL, Term};
+use super::{PROBE_INTERVAL, RETRY, Term};
 use crate::leader::messages::{TermAnswer, TermEffect, TermNotice};
 
 impl Term {
@@ -14,7 +14,12 @@ impl Term {
     pub(super) fn note_room(&mut self, now: Duration, answer: &TermAnswer) {
         let freeze = &mut self.view.freeze;
         match answer {
-            TermAnswer::Full(_) => freeze.on_store_full(),
+            TermAnswer::Full(_) => {
+                freeze.on_store_full();
+                // A write of our own tells when there is room again.
+                self.fence = None;
+                self.retry_by(now + RETRY);
+            }
             TermAnswer::Done | TermAnswer::Committed(_) | TermAnswer::Written { .. }
                 if freeze.is_store_full() =>
             {
