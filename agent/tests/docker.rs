@@ -17,7 +17,7 @@ use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::RemoveVolumeOptions;
 use futures::StreamExt as _;
 use muster_common::machine::ContainerEngine;
-use muster_common::state::ActiveState;
+use muster_common::state::{ActiveState, sub};
 use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::docker::Docker;
 use musterd::runner::{Runner, RunnerError, StartOutcome, UnitObservation};
@@ -134,6 +134,10 @@ async fn a_new_daemon_finds_the_same_container() {
         while case.see().await.invocation == before.invocation
             || case.see().await.observed.active != ActiveState::Active
         {
+            // It may have ended before this daemon had looked at it: then it goes on once somebody knows that it belongs here.
+            if case.see().await.observed.sub == sub::INTERRUPTED {
+                case.start().await;
+            }
             again.tick().await;
         }
     };
