@@ -84,6 +84,14 @@ impl Facts {
         self.machines.entry(machine.to_owned()).or_default().went_off = self.now;
     }
 
+    /// A message of a machine has come to a member: one that was on its way when the line was cut, perhaps.
+    pub(crate) fn note_message(&mut self, machine: &str) {
+        let now = self.now;
+        if let Some(condition) = self.machines.get_mut(machine) {
+            condition.heard_at = now;
+        }
+    }
+
     /// Sets whether nothing of a machine reaches the store, and whether its daemon knows nothing of the store.
     pub(crate) fn set_silence(&mut self, machine: &str, is_silent: bool, is_cut: bool) {
         let now = self.now;

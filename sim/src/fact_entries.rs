@@ -43,6 +43,8 @@ pub(crate) struct Condition {
     pub(crate) has_left: bool,
     /// Since when nothing of it has reached the store: no daemon, one that stands still, or a line that is cut.
     pub(crate) silent_since: Option<Micros>,
+    /// The moment at which a message of its own came to a member last, however long it had been on its way.
+    pub(crate) heard_at: Micros,
     /// The moment at which it was silent last and ceased to be.
     pub(crate) heard_since: Micros,
     /// The same as [`Self::silent_since`], and moments between two silences that were too short for anything do not count.

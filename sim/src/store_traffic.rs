@@ -77,6 +77,10 @@ impl World {
         let id = message.connection_id();
         if matches!(message, EtcdMessage::Close { .. }) {
             self.connections.forget_connection(id);
+        } else if let Some(machine) = self.machines.get(node) {
+            let name = machine.machine_name();
+            self.facts.now = self.now;
+            self.facts.note_message(&name);
         }
         let told = match &message {
             EtcdMessage::Call { request: EtcdRequest::Transact { guards, ops }, reply, .. } => {

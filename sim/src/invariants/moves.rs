@@ -51,11 +51,12 @@ pub(crate) fn is_loss_right(facts: &Facts, machine: &str, ttl: Micros) -> bool {
 }
 
 /// True if half of the machines are lost, or silent for so long that half of any lease of theirs is over, some of these among them: whoever
-/// is asked after their leases sees no more (decision 0003).
+/// is asked after their leases sees no more (decision 0003). A message that was on its way when the line was cut has been heard as well.
 fn are_half_gone(facts: &Facts, machines: &BTreeSet<String>, lease: Micros) -> bool {
     let is_gone = |machine: &String| {
         let registered = facts.find_record(&format!("machine/{machine}")).is_some();
-        let silent = facts.machines.get(machine).and_then(|condition| condition.silent_since);
+        let condition = facts.machines.get(machine);
+        let silent = condition.and_then(|it| Some(it.silent_since?.max(it.heard_at)));
         !registered || silent.is_some_and(|since| since + Micros(lease.0 / 2) <= facts.now)
     };
     let gone = machines.iter().filter(|machine| is_gone(machine)).count();
