@@ -58,8 +58,8 @@ impl Facts {
     /// A machine says goodbye.
     pub(crate) fn note_farewell(&mut self, machine: &str) {
         let condition = self.machines.entry(machine.to_owned()).or_default();
-        // One that nobody hears has said nothing.
-        condition.has_left = condition.is_well;
+        // One that nobody hears has said nothing, and takes back nothing that it has said before it registered again.
+        condition.has_left |= condition.is_well;
         condition.parting_since = Some(self.now);
     }
 

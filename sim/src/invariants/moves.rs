@@ -111,7 +111,8 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
     // A daemon that has booted waits for the lease of the boot before, which somebody else may hold who has its id: until it is registered
     // it is away since it went off.
     let is_back = condition.is_well && condition.registered >= condition.booted;
-    let since = if condition.is_well && !is_back { condition.went_off } else { condition.since };
+    let went_off = condition.went_off.min(condition.away_before);
+    let since = if condition.is_well && !is_back { went_off } else { condition.since };
     let outage = facts.last_outage.filter(|(_, end)| *end >= since);
     if is_back {
         let began = outage.map_or(facts.now, |(began, _)| began);
