@@ -47,6 +47,12 @@ impl Facts {
         }
     }
 
+    /// Sets whether a machine has a container engine that works.
+    pub(crate) fn set_engine(&mut self, machine: &str, works: bool) {
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        condition.engine_since = condition.engine_since.or(Some(self.now)).filter(|_| works);
+    }
+
     /// A machine's lease was ended by force: it is as if it had been away until now.
     pub(crate) fn note_setback(&mut self, machine: &str) {
         if let Some(condition) = self.machines.get_mut(machine) {

@@ -51,6 +51,8 @@ pub(crate) struct Condition {
     pub(crate) faint_since: Option<Micros>,
     /// The moment at which its lease was ended by force last.
     pub(crate) set_back: Option<Micros>,
+    /// Since when its container engine works; `None` where it has none, and while something is wrong with it.
+    pub(crate) engine_since: Option<Micros>,
     /// Its registration has ended, and rightly so or not; `None` while there is one.
     pub(crate) lost_rightly: Option<bool>,
     /// The moment at which it went off last.

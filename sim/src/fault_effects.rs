@@ -222,6 +222,8 @@ impl World {
                 && self.network.is_sound(number)
                 && knows_way;
             self.facts.set_condition(&name, well);
+            let engine_works = machine.engine.is_some() && machine.engine_faults == 0;
+            self.facts.set_engine(&name, engine_works);
             let silent = !daemon_runs || !to_store || leader.is_none();
             // Its own daemon is asked whether the store answers, whoever bears its name.
             let (to_store, from_store) = self.find_way_to_store(number);

@@ -10,6 +10,7 @@ use super::Findings;
 use crate::facts::Facts;
 use crate::machine::PREFIX;
 use crate::moment::Micros;
+use crate::plan::engines::is_container;
 use crate::plan::shape::Shape;
 
 /// Checks the slots that have changed, and takes note of them.
@@ -77,7 +78,7 @@ pub(crate) fn check_reboot(facts: &mut Facts, shape: &Shape, machine: usize) -> 
     let mut found = check_slot(facts, &name);
     // Where starts fail a drain may come to nothing, and then the machine goes down at its deadline all the same.
     if shape.failing_per_mille == 0 {
-        found.extend(check_drained(facts, &name));
+        found.extend(check_drained(facts, shape, &name));
     }
     found.extend(check_replicas(facts, &name));
     found
@@ -120,10 +121,11 @@ fn is_still_away(facts: &Facts, unit: &UnitName, host: &str, since: Micros) -> b
     is_there && !holds && !facts.was_restored_since(since) && !facts.was_up_since(unit, host, since)
 }
 
+/// Longer than the drain is given time for, with a slow start and a slow stop.
+const LONG: Micros = Micros::from_secs(60);
+
 /// Checks that what can run elsewhere has left a machine before it goes down, where nothing stood in its way for longer than it may take.
-fn check_drained(facts: &Facts, name: &str) -> Findings {
-    /// Longer than the drain is given time for, with a slow start and a slow stop.
-    const LONG: Micros = Micros::from_secs(60);
+fn check_drained(facts: &Facts, shape: &Shape, name: &str) -> Findings {
     let long = |since: Micros| since + LONG <= facts.now;
     let others = || facts.machines.iter().filter(|(other, _)| *other != name);
     let is_free = others().next().is_some()
@@ -138,7 +140,9 @@ fn check_drained(facts: &Facts, name: &str) -> Findings {
         let settled = |at: Micros| long(at) && facts.is_reported_active(name, &unit);
         let since = facts.place_history(name, &unit).last().map(|(at, _)| *at);
         let is_left = homes.contains_key(name) && unit.as_str().starts_with("plain");
-        if is_left && !facts.is_by_hand(&unit) && since.is_some_and(settled) {
+        let may_stay = facts.is_by_hand(&unit)
+            || is_container(&unit) && !could_move_containers(facts, shape, name);
+        if is_left && !may_stay && since.is_some_and(settled) {
             found.push((
                 "rebooted-undrained",
                 format!("{unit} goes down with {name}, which reboots"),
@@ -146,6 +150,19 @@ fn check_drained(facts: &Facts, name: &str) -> Findings {
         }
     }
     found
+}
+
+/// True if a container could have left a machine in the time that a drain is given: another one has an engine as well, all engines have
+/// worked for long, and none is of those that fail calls or take longer than a whole drain for one.
+fn could_move_containers(facts: &Facts, shape: &Shape, name: &str) -> bool {
+    let Some(engines) = &shape.engines else { return false };
+    let is_steady = (engines.failing_per_mille, engines.slow_per_mille) == (0, 0);
+    let machines = || engines.list_machines().map(Shape::machine_name);
+    let works = |machine: String| {
+        let since = facts.machines.get(&machine).and_then(|condition| condition.engine_since);
+        since.is_some_and(|since| since + LONG <= facts.now)
+    };
+    is_steady && machines().any(|machine| machine != name) && machines().all(works)
 }
 
 /// Checks that a machine which goes down for a reboot of its own holds a slot.
