@@ -235,8 +235,9 @@ fn has_arrived(state: &ObservedState, place: &WantedUnit, until: Until) -> bool 
                 && !matches!(state.active, ActiveState::Failed | ActiveState::Activating)
         }
     };
+    // Whoever is to be loaded only has arrived once it was stopped.
     is_as_asked
-        && state.desired >= DesiredState::Loaded
+        && state.desired == place.desired
         && state.generation >= place.generation
         && state.problem.is_none()
         && state.file.is_none_or(|file| file == place.file)
