@@ -153,8 +153,11 @@ fn check_running(
         if let Some(is) = is.as_ref().filter(is_ours) {
             found.push(("left-behind", format!("{unit} is left on {name}: {}", is.active)));
         }
-        // One that is being stopped is reported until it is down.
-        if state.is_some() && is.as_ref().is_none_or(|is| is.active.is_down()) {
+        // One that is being stopped is reported until it is down, and a container until its engine has removed it, which may take long; its
+        // file goes after that, and that it does is seen above.
+        let is_removed =
+            |is: &HostUnit| is.active.is_down() && !(is_container(unit) && is.file.is_some());
+        if state.is_some() && is.as_ref().is_none_or(is_removed) {
             found.push(("state-of-nothing", format!("{name} still reports {unit}")));
         }
         return;
@@ -199,8 +202,8 @@ fn check_running(
         found.push(("runs-unwanted", format!("{name} runs {unit}, which is to be loaded only")));
     }
     // What a start that is under way carries out is told when it has ended: a job of systemd's waits for others of its, and a
-    // container for its image. That it ends is seen by `not-running`.
-    let settled = is.active.is_settled() && !machine.notes.is_starting(unit);
+    // container for its image. So is what waits for a stop or a removal of before. That they end is seen by `not-running`.
+    let settled = is.active.is_settled() && !machine.notes.is_under_way(unit);
     let told = state.is_some_and(|state| {
         let is_same = state.active == is.active || is_container(unit) && is_told(&state, &is);
         is_same && (!settled || state.generation == place.generation)

@@ -62,14 +62,14 @@ pub(crate) struct NotedCall {
     pub(crate) was: Option<HostUnit>,
 }
 
-/// The requests of a daemon that the world has not looked at yet, and the starts whose outcome is not in.
+/// The requests of a daemon that the world has not looked at yet, and those whose outcome is not in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallNotes(Arc<Mutex<RunnerNotes>>);
 
 #[derive(Debug, Default)]
 struct RunnerNotes {
     calls: Vec<NotedCall>,
-    starting: BTreeMap<UnitName, u64>,
+    under_way: BTreeMap<UnitName, u64>,
 }
 
 impl CallNotes {
@@ -82,30 +82,30 @@ impl CallNotes {
         std::mem::take(&mut self.lock().calls)
     }
 
-    /// True while a daemon waits for the outcome of a start of the unit.
-    pub(crate) fn is_starting(&self, unit: &UnitName) -> bool {
-        self.lock().starting.contains_key(unit)
+    /// True while a daemon waits for the outcome of a start, a stop or a removal of the unit.
+    pub(crate) fn is_under_way(&self, unit: &UnitName) -> bool {
+        self.lock().under_way.contains_key(unit)
     }
 
-    fn begin_start(&self, unit: &UnitName) -> OpenStart {
-        *self.lock().starting.entry(unit.clone()).or_default() += 1;
-        OpenStart { notes: self.clone(), unit: unit.clone() }
+    fn begin_call(&self, unit: &UnitName) -> CallUnderWay {
+        *self.lock().under_way.entry(unit.clone()).or_default() += 1;
+        CallUnderWay { notes: self.clone(), unit: unit.clone() }
     }
 }
 
-/// A start that is under way. It is over with its outcome, or with the daemon that waits for it.
-struct OpenStart {
+/// A request that is under way. It is over with its outcome, or with the daemon that waits for it.
+struct CallUnderWay {
     notes: CallNotes,
     unit: UnitName,
 }
 
-impl Drop for OpenStart {
+impl Drop for CallUnderWay {
     fn drop(&mut self) {
-        let starting = &mut self.notes.lock().starting;
-        if let Some(open) = starting.get_mut(&self.unit) {
+        let under_way = &mut self.notes.lock().under_way;
+        if let Some(open) = under_way.get_mut(&self.unit) {
             *open -= 1;
         }
-        starting.retain(|_, open| *open > 0);
+        under_way.retain(|_, open| *open > 0);
     }
 }
 
@@ -203,6 +203,7 @@ impl<R: Runner> Runner for WatchedRunner<R> {
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
         self.note(RunnerCall::Remove(unit.clone()));
+        let _open = self.host.calls.begin_call(unit);
         let removed = self.inner.remove(unit).await;
         if removed.is_ok() {
             self.host.note_file(unit, None);
@@ -225,7 +226,7 @@ impl<R: Runner> Runner for WatchedRunner<R> {
 
     async fn start(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Start { unit: unit.clone(), generation });
-        let _open = self.host.calls.begin_start(unit);
+        let _open = self.host.calls.begin_call(unit);
         let outcome = self.inner.start(unit, generation).await;
         self.host.note_outcome(unit, &outcome);
         outcome
@@ -237,7 +238,7 @@ impl<R: Runner> Runner for WatchedRunner<R> {
 
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Restart { unit: unit.clone(), generation });
-        let _open = self.host.calls.begin_start(unit);
+        let _open = self.host.calls.begin_call(unit);
         let outcome = self.inner.restart(unit, generation).await;
         self.host.note_outcome(unit, &outcome);
         outcome
@@ -249,6 +250,7 @@ impl<R: Runner> Runner for WatchedRunner<R> {
 
     async fn stop(&self, unit: &UnitName) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Stop(unit.clone()));
+        let _open = self.host.calls.begin_call(unit);
         self.inner.stop(unit).await
     }
 
