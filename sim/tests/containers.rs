@@ -470,6 +470,22 @@ fn a_start_under_which_the_engine_is_restarted_comes_about() {
 }
 
 #[test]
+fn a_container_that_is_being_made_is_between_two_runs_until_it_runs() {
+    let mut bench = EngineBench::new();
+    bench.write("a.container", &good());
+    assert!(!bench.see("a.container").observed.between_runs);
+    bench.begin_start("a.container");
+    bench.engine.set_line(false);
+    let seen = bench.see("a.container");
+    assert!(seen.observed.between_runs && seen.invocation.is_empty(), "{seen:?}");
+    bench.engine.set_line(true);
+    bench.pass(20);
+    let seen = bench.see("a.container");
+    assert!(!seen.observed.between_runs && !seen.invocation.is_empty(), "{seen:?}");
+    bench.clean("a.container");
+}
+
+#[test]
 fn an_image_is_fetched_once_more_when_the_engine_goes_while_it_is() {
     assert_eq!(states_after_restarts_in_fetches(), Vec::<String>::new());
 }

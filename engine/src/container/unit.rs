@@ -22,7 +22,7 @@ pub use self::events::{
 pub use self::memory::UnitMemory;
 pub use self::order::UnitOrder;
 pub use self::status::{SettledOutcome, UnitStatus, run_name};
-use self::status::{has_container_running, is_at_rest, is_failure, settled_state};
+use self::status::{has_container_running, is_at_rest, is_between_runs, is_failure, settled_state};
 use super::found::Owner;
 use super::life::{
     ContainerAction, ContainerLife, ContainerPolicy, FoundContainer, LifeEvent, LifeMemory,
@@ -516,6 +516,7 @@ impl ContainerUnit {
             since,
             container: self.container.clone(),
             runs,
+            is_between_runs: is_between_runs(phase),
             failures: self.failures,
             problem: self.problem.clone(),
             result: match phase {

@@ -109,6 +109,8 @@ pub struct Observed {
     /// It runs from an earlier file of ours: somebody has started it before it was given the present one, or has started what was left
     /// of that.
     pub outdated: bool,
+    /// Its runner has brought the run before to its end and is about to begin the next. Nothing where the runner does not say.
+    pub between_runs: bool,
     /// The generation for which it was restarted, where the run that was to be replaced is known and this is another one.
     pub restarted_for: Option<u64>,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::cluster_id::ClusterId;
+use muster_common::probe::is_planted;
 use muster_common::snapshot::Placement;
 use muster_common::state::DesiredState;
 use muster_common::unit::{FileHash, RequirementsTemplate, UnitFile, UnitName};
@@ -57,6 +58,19 @@ pub struct ReplacedRun {
     /// The generation for which a restart is asked; absent where nobody has asked yet for what runs from an earlier file to be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<u64>,
+}
+
+impl ReplacedRun {
+    /// The generation for which a restart has come about, if one has: the unit is in another run now, or this one is over and its runner is
+    /// about to begin the next. `run` is empty where it is in none, or nobody can say in which.
+    pub fn find_restart(&self, run: &str, is_between_runs: bool) -> Option<u64> {
+        let is_over = if run.is_empty() {
+            is_between_runs && !is_planted("restart-under-way-repeated")
+        } else {
+            run != self.run
+        };
+        self.restart.filter(|_| is_over)
+    }
 }
 
 impl OwnedUnit {
@@ -134,3 +148,7 @@ impl From<Arc<UnitFile>> for CachedFile {
         Self { fleet_hash: file.fleet_hash(), install, job, file }
     }
 }
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod memory_tests;

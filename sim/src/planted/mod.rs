@@ -179,6 +179,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("replacement-not-reloaded", 200, "sim/tests/removals::what_is_replaced_and_not_started_is_read_all_the_same", "that systemd reads a replaced file anew"),
     planted("reset-keeps-removed", 50, "that what is missing when everything is told is gone"),
     either("resigned-leader-stays-away", 200, LEADER, "that who led before and is back after its leave is a member again"),
+    either("restart-under-way-repeated", 2000, "engine/src/machine/memory_tests::a_restart_that_is_under_way_is_not_made_once_more", "that a restart which its engine's going has held up is not made once more when the engine is back"),
     tested("restored-history-taken-for-ours", "sim/tests/etcd_stories::that_a_restored_store_is_another_history_is_noticed_when_it_is_left_out", "that a store restored from a backup that has grown since is another history"),
     either("restored-states-kept", 1200, MACHINE, "that states which a backup brings back are taken back again"),
     tested("restored-store-not-shown", "sim/tests/rules::a_view_of_a_restored_store_begins_anew", "that a view of a restored store begins anew"),

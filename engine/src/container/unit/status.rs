@@ -27,6 +27,8 @@ pub struct UnitStatus {
     pub container: Option<String>,
     /// True while that container runs, as far as is known.
     pub runs: bool,
+    /// True while the one before has ended and the next is being made.
+    pub is_between_runs: bool,
     /// The number of starts that have failed since the daemon began.
     pub failures: u64,
     /// The reason the last one failed, for the user.
@@ -109,6 +111,11 @@ pub(super) fn is_at_rest(phase: Phase) -> bool {
 pub(super) fn has_container_running(phase: Phase) -> bool {
     use Phase::{Kill, Running, Start, Stop};
     matches!(phase, Start { running: true, .. } | Running | Stop { .. } | Kill { .. })
+}
+
+/// True while a container is being made, and none runs.
+pub(super) fn is_between_runs(phase: Phase) -> bool {
+    matches!(phase, Phase::Prepare { .. } | Phase::Start { running: false, .. })
 }
 
 pub(super) fn settled_state(phase: Phase) -> Option<SettledOutcome> {

@@ -75,8 +75,9 @@ impl Node {
         if seen.observed.active != observed.active || since > 0 {
             seen.since = if since > 0 { since } else { wall };
         }
-        // From which file another run is, a look has to say.
+        // From which file another run is, a look has to say; so has it whether another one is being begun.
         seen.observed.outdated &= seen.invocation == invocation;
+        seen.observed.between_runs = false;
         seen.observed.active = observed.active;
         seen.observed.sub = observed.sub;
         seen.invocation = invocation;

@@ -375,11 +375,9 @@ fn believable_part(
         && observed.file.is_some()
         && wanted.is_some_and(|wanted| Some(wanted) != observed.file);
     observed.foreign |= strange;
-    let replaced = owned.and_then(|entry| entry.replaced.as_ref());
-    if let Some(replaced) = replaced.filter(|_| !seen.invocation.is_empty()) {
-        let is_it = replaced.run == seen.invocation;
-        observed.outdated |= is_it;
-        observed.restarted_for = replaced.restart.filter(|_| !is_it);
+    if let Some(replaced) = owned.and_then(|entry| entry.replaced.as_ref()) {
+        observed.outdated |= replaced.run == seen.invocation;
+        observed.restarted_for = replaced.find_restart(&seen.invocation, observed.between_runs);
     }
     observed
 }
