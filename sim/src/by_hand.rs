@@ -123,10 +123,14 @@ impl Facts {
     /// True if a record about a unit is one that somebody wrote by hand.
     pub(crate) fn is_by_hand(&self, unit: &UnitName) -> bool {
         self.by_hand.iter().any(|(key, by_hand)| {
-            by_hand.unit.as_ref() == Some(unit)
-                && self
-                    .find_record(key)
-                    .is_some_and(|record| by_hand.values.contains(&record.value))
+            by_hand.unit.as_ref() == Some(unit) && self.is_record_by_hand(key)
         })
+    }
+
+    /// True if the record of a key below the prefix is one that somebody wrote by hand.
+    pub(crate) fn is_record_by_hand(&self, key: &str) -> bool {
+        let is = self.find_record(key).map(|record| &record.value);
+        let by_hand = self.by_hand.get(key);
+        by_hand.zip(is).is_some_and(|(by_hand, value)| by_hand.values.contains(value))
     }
 }

@@ -132,7 +132,13 @@ fn check_drained(facts: &Facts, shape: &Shape, name: &str) -> Findings {
         && others().all(|(other, condition)| {
             condition.is_well && long(condition.since) && !facts.was_cordoned(other)
         });
-    if !is_free || !facts.store_sound_for(LONG) || !facts.held_machines().is_empty() {
+    // Nobody can write an order to drain beside what nobody can read.
+    let is_orderable = !facts.is_record_by_hand(&format!("cordon/{name}"));
+    if !is_free
+        || !is_orderable
+        || !facts.store_sound_for(LONG)
+        || !facts.held_machines().is_empty()
+    {
         return Findings::new();
     }
     let mut found = Findings::new();
