@@ -53,6 +53,14 @@ impl Facts {
         condition.engine_since = condition.engine_since.or(Some(self.now)).filter(|_| works);
     }
 
+    /// Sets whether a machine has a way to the store through fewer than half of the members.
+    pub(crate) fn set_narrow_way(&mut self, machine: &str, is_narrow: bool) {
+        let now = self.now;
+        if let Some(condition) = self.machines.get_mut(machine) {
+            condition.narrow_since = condition.narrow_since.or(Some(now)).filter(|_| is_narrow);
+        }
+    }
+
     /// A machine's lease was ended by force: it is as if it had been away until now.
     pub(crate) fn note_setback(&mut self, machine: &str) {
         if let Some(condition) = self.machines.get_mut(machine) {

@@ -215,13 +215,15 @@ impl World {
             let daemon_runs = self.machines.get(bearer).is_some_and(bears);
             let (to_store, _) = self.find_way_to_store(bearer);
             let was_well = self.facts.machines.get(&name).is_some_and(|before| before.is_well);
-            let knows_way = if leader.is_some() { self.has_sound_way(bearer) } else { was_well };
+            let ways = self.count_sound_ways(bearer);
+            let knows_way = if leader.is_some() { ways > 0 } else { was_well };
             let well = is_itself
                 && daemon_runs
                 && !machine.power.goes_down()
                 && self.network.is_sound(number)
                 && knows_way;
             self.facts.set_condition(&name, well);
+            self.facts.set_narrow_way(&name, ways * 2 < self.plan.shape.members);
             let engine_works = machine.engine.is_some() && machine.engine_faults == 0;
             self.facts.set_engine(&name, engine_works);
             let silent = !daemon_runs || !to_store || leader.is_none();
@@ -269,17 +271,19 @@ impl World {
         (to_store, from_store)
     }
 
-    /// True if some member that has the leader behind it can be reached over lines with which nothing is wrong.
-    fn has_sound_way(&self, machine: usize) -> bool {
+    /// How many members that have the leader behind them can be reached over lines with which nothing is wrong.
+    fn count_sound_ways(&self, machine: usize) -> usize {
         let leader = self.etcd.find_leader();
-        (0..self.plan.shape.members).any(|member| {
+        let is_sound = |member: &usize| {
+            let member = *member;
             let host = self.host_of_member(member);
             let is_near = host == machine || self.plan.shape.members == 1;
             leader.is_none_or(|leader| self.etcd.are_members_connected(member, leader))
                 && self.network.is_open(machine, host)
                 && self.network.is_open(host, machine)
                 && (is_near || self.network.is_sound(host))
-        })
+        };
+        (0..self.plan.shape.members).filter(is_sound).count()
     }
 
     fn cut_link(&mut self, machine: usize, faults: &[LinkFault]) {

@@ -114,15 +114,18 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
     let went_off = condition.went_off.min(condition.away_before);
     let since = if condition.is_well && !is_back { went_off } else { condition.since };
     let outage = facts.last_outage.filter(|(_, end)| *end >= since);
-    if is_back {
+    // Each silent member is waited for in turn, and with most of them silent a late message on the way to the last costs the lease.
+    let lease = lease_of(ttl);
+    let narrow = condition.narrow_since.filter(|since| *since + lease + RETURN >= facts.now);
+    let since = narrow.filter(|_| is_back).unwrap_or(since);
+    if is_back && narrow.is_none() {
         let began = outage.map_or(facts.now, |(began, _)| began);
-        let was_well = well_from(facts, condition, lease_of(ttl)) < began;
+        let was_well = well_from(facts, condition, lease) < began;
         let why = || format!("which has been well since {}", condition.since);
         return was_well.then(|| ("moved-from-the-well", why()));
     }
     // It is away: for how long, while the store was there to notice? It is so since nothing of it reaches the store, though that may have
     // been put down to the store at first; and an outage that nobody's lease can end in is none (decision 0017).
-    let lease = lease_of(ttl);
     let silent = condition.silent_since.and(condition.faint_since);
     let since = silent.map_or(since, |silent| silent.min(since));
     let long = outage.filter(|(began, end)| *end - *began >= Micros(lease.0 * 2 / 3));
