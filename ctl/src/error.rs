@@ -11,13 +11,12 @@ use muster_common::backup::InvalidBackup;
 use muster_common::reboot::{Group, InvalidHolderId};
 use muster_common::unit::{InvalidUnitName, UnitName};
 
+use crate::argument_error::ArgumentError;
 use crate::cli::fleet::FleetError;
 use crate::daemon_hints;
 use crate::output::fields::UnknownField;
 use crate::pattern::PatternError;
-
 use crate::ssh::SshError;
-use crate::units::ArgumentError;
 
 /// A command that could not be carried out.
 #[derive(Debug, thiserror::Error)]

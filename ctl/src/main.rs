@@ -3,13 +3,16 @@
 //! Owns the process: the command line, the event loop, the exit code. It never touches the store or a machine: whatever
 //! it knows, a daemon told it.
 
+mod argument_error;
 mod asking_user;
 mod cli;
 mod commands;
 mod daemon_hints;
+mod dropins;
 mod error;
 mod exit_code;
 mod follow;
+mod local_file;
 mod machines;
 mod output;
 mod pattern;

@@ -8,9 +8,9 @@ use muster_client::Client;
 use muster_common::api::v1::{UnitSummary, Units};
 use muster_common::unit::UnitName;
 
+use crate::argument_error::ArgumentError;
 use crate::error::Error;
 use crate::pattern::{UnitArgument, first_pattern, stand_for};
-use crate::units::ArgumentError;
 
 /// Returns what words stand for, in order. `fits` says whether the command can be about a unit that a pattern matches; `verb` is
 /// what it does, as in "be started". The daemon is asked only if there is a pattern.

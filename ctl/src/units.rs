@@ -4,98 +4,15 @@
 //! is the daemon's to say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use muster_common::unit::{FileHash, InvalidUnitName, MAX_FILE_BYTES, UnitName, UnitType};
+use muster_common::unit::{FileHash, UnitName, UnitType};
 
+use crate::argument_error::{ArgumentError, FoundInstead};
+use crate::dropins::{DropinNote, find_unused, merge_dropins};
+use crate::local_file::read_unit_file;
 use crate::pattern::UnitArgument;
-
-/// An argument that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ArgumentError {
-    /// It names no unit.
-    #[error(transparent)]
-    Name(#[from] InvalidUnitName),
-    /// It names a template where only an instance will do.
-    #[error("{name} is a template, and a template cannot {verb}")]
-    Template {
-        /// The template.
-        name: UnitName,
-        /// The verb of the command, as in "cannot be started".
-        verb: &'static str,
-    },
-    /// There is neither a file nor a unit of that name.
-    #[error("{given}: {}", match found {
-        FoundInstead::Nothing => "no such file, and no such unit in the cluster".to_owned(),
-        FoundInstead::Directory => "it is a directory, and no unit of the cluster".to_owned(),
-        FoundInstead::File { .. } => "it is no unit file by its name, and no unit of the cluster".to_owned(),
-        FoundInstead::Template(template) => format!("neither it nor its template {template} is a file there or a unit of the cluster"),
-    })]
-    Missing {
-        /// The text given.
-        given: String,
-        /// The thing that is there.
-        found: FoundInstead,
-        /// A remark on the types of units.
-        hint: Option<String>,
-    },
-    /// There is a file, and it cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The file is not text.
-    #[error("{} is not a unit file: it is not UTF-8 text from byte {offset} on", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// The byte at which the text ends.
-        offset: usize,
-    },
-    /// The file is larger than any unit file.
-    #[error("{} is too large for a unit file: {size} bytes, {MAX_FILE_BYTES} at most", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        size: u64,
-    },
-}
-
-/// The thing that is where a unit file was looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum FoundInstead {
-    /// Nothing.
-    Nothing,
-    /// A directory.
-    Directory,
-    /// A file of another name than a unit file has.
-    File {
-        /// The name that it would need.
-        needs: String,
-    },
-    /// Nothing, and no template of this name either.
-    Template(UnitName),
-}
-
-impl ArgumentError {
-    /// The way out, where there is one.
-    pub(crate) fn way_out(&self) -> Option<String> {
-        match self {
-            Self::Template { name, .. } => Some(format!(
-                "name an instance of it, such as {}@1.{}",
-                name.name_prefix(),
-                name.unit_type().as_str()
-            )),
-            Self::Missing { hint, .. } => hint.clone(),
-            _ => None,
-        }
-    }
-}
 
 /// Returns what an argument that names neither a file nor a known unit is to be told. `name` is the unit that it was taken for.
 pub(crate) fn no_file(argument: &str, name: &UnitName) -> ArgumentError {
@@ -141,12 +58,14 @@ pub(crate) struct LocatedUnits {
     pub(crate) units: Vec<(UnitName, Option<FileHash>)>,
     /// The argument of each unit.
     pub(crate) arguments: Vec<String>,
-    /// The files' texts.
+    /// The files' texts, each with its drop-ins.
     pub(crate) files: BTreeMap<FileHash, String>,
+    /// Notes on drop-ins, for the user.
+    pub(crate) notes: Vec<DropinNote>,
 }
 
 /// Finds the units and, for each, the file of its name beside the path given; for an instance without a file of its
-/// own, its template's.
+/// own, its template's. A file of Quadlet's is taken with its drop-ins.
 pub(crate) fn locate_units(arguments: &[String]) -> Result<LocatedUnits, ArgumentError> {
     let words: Vec<UnitArgument<'_>> =
         arguments.iter().map(|argument| UnitArgument::Named(argument)).collect();
@@ -158,7 +77,7 @@ pub(crate) fn locate_words(words: &[UnitArgument<'_>]) -> Result<LocatedUnits, A
     let mut located = LocatedUnits::default();
     let mut seen = BTreeSet::new();
     // A thousand instances share one template: each path is read once.
-    let mut read = BTreeMap::new();
+    let mut read = ReadFiles::new();
     for word in words {
         let argument = match word {
             UnitArgument::Named(argument) => *argument,
@@ -176,49 +95,61 @@ pub(crate) fn locate_words(words: &[UnitArgument<'_>]) -> Result<LocatedUnits, A
         }
         located.arguments.push(argument.to_owned());
         let directory = Path::new(argument).parent().unwrap_or(Path::new(""));
-        let mut hash = None;
+        let mut found = None;
         for candidate in [Some(&name), name.template_name().as_ref()].into_iter().flatten() {
             let path = directory.join(candidate.as_str());
-            hash = if let Some(known) = read.get(&path) {
-                *known
-            } else {
-                let text = read_unit_file(&path)?;
-                let hash = text.as_deref().map(FileHash::of_text);
-                located.files.extend(hash.zip(text));
-                read.insert(path, hash);
-                hash
-            };
-            if hash.is_some() {
+            if let Some((hash, text)) = read_once(&mut read, &path)? {
+                found = Some((path, hash, text));
                 break;
             }
         }
+        let hash = if let Some((path, hash, text)) = found {
+            Some(located.add_file(&name, path, (hash, &text))?)
+        } else {
+            located.notes.extend(find_unused(&name, directory));
+            None
+        };
         located.units.push((name, hash));
     }
     Ok(located)
 }
 
-/// The text of a file; `None` when there is no such file.
-fn read_unit_file(path: &Path) -> Result<Option<String>, ArgumentError> {
-    let failed = |source| ArgumentError::Read { path: path.to_owned(), source };
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
+/// The files that were looked for, by path.
+type ReadFiles = BTreeMap<PathBuf, Option<(FileHash, Rc<str>)>>;
+
+/// The file at a path, which is read the first time only.
+fn read_once(
+    read: &mut ReadFiles,
+    path: &Path,
+) -> Result<Option<(FileHash, Rc<str>)>, ArgumentError> {
+    if let Some(known) = read.get(path) {
+        return Ok(known.clone());
+    }
+    let file = read_unit_file(path)?.map(|text| (FileHash::of_text(&text), text.into()));
+    read.insert(path.to_owned(), file.clone());
+    Ok(file)
+}
+
+impl LocatedUnits {
+    /// Adds the file of a unit, with its drop-ins. Returns the hash of what both make.
+    fn add_file(
+        &mut self,
+        name: &UnitName,
+        file: PathBuf,
+        (hash, text): (FileHash, &str),
+    ) -> Result<FileHash, ArgumentError> {
+        let directory = file.parent().unwrap_or(Path::new(""));
+        let Some(merged) = merge_dropins(name, directory, text)? else {
+            self.files.entry(hash).or_insert_with(|| text.to_owned());
+            return Ok(hash);
+        };
+        let hash = FileHash::of_text(&merged.text);
+        // Instances of one template have mostly the same ones, which are told once.
+        if self.files.insert(hash, merged.text).is_none() {
+            self.notes.push(DropinNote::Merged { file, dropins: merged.dropins });
         }
-        Err(e) => return Err(failed(e)),
-    };
-    if metadata.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
+        Ok(hash)
     }
-    // Asked before reading, so that a huge file is not read to be refused.
-    if metadata.len() > MAX_FILE_BYTES as u64 {
-        return Err(ArgumentError::TooLarge { path: path.to_owned(), size: metadata.len() });
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
-    String::from_utf8(bytes).map(Some).map_err(|e| ArgumentError::NotText {
-        path: path.to_owned(),
-        offset: e.utf8_error().valid_up_to(),
-    })
 }
 
 #[cfg(test)]
@@ -255,6 +186,28 @@ mod tests {
             ]
         );
         assert_eq!(located.files.len(), 2);
+    }
+
+    #[test]
+    fn drop_ins_are_part_of_the_file_and_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(file("web@.container"), "[Container]\nImage=a\n").unwrap();
+        for (place, label) in [("web@.container.d", "all"), ("web@2.container.d", "two")] {
+            std::fs::create_dir(file(place)).unwrap();
+            let text = format!("[Container]\nLabel={label}\n");
+            std::fs::write(folder.path().join(place).join("10.conf"), text).unwrap();
+        }
+        let units = ["web@1.container", "web@2.container", "web@3.container"].map(file);
+        let located = locate_units(&units).unwrap();
+        let texts: Vec<&String> =
+            located.units.iter().map(|(_, hash)| &located.files[&hash.unwrap()]).collect();
+        assert!(
+            texts[0].ends_with("[Container]\nLabel=all\n") && texts[0] == texts[2],
+            "{texts:?}"
+        );
+        assert!(texts[1].ends_with("[Container]\nLabel=two\n"), "{texts:?}");
+        assert_eq!((located.files.len(), located.notes.len()), (2, 2), "{:?}", located.notes);
     }
 
     #[test]

@@ -57,6 +57,8 @@ fn the_machine_says_who_runs_what_names_nobody() -> Result<()> {
     let told = cluster.run(host, "musterctl submit waits.container")?.stderr;
     ensure!(told.contains("later.volume"), "{told}");
 
+    drop_ins_are_merged_as_podman_does(&cluster, host)?;
+
     cluster.step("a machine that changes its mind runs on what it runs");
     let written = host.read_file(CONFIGURATION)?;
     host.write_file(CONFIGURATION, &written.replace("\"auto\"", "\"docker\""))?;
@@ -80,6 +82,52 @@ fn the_machine_says_who_runs_what_names_nobody() -> Result<()> {
     let words = ["no Docker engine"];
     cluster.run_failing(host, "musterctl start other.container", &words)?;
     cluster.tear_down()
+}
+
+/// Has the generator read what `musterctl` has made of a file and its drop-ins, and the file beside the drop-ins.
+const TRANSLATE_BOTH: &str = "set -e; cd /root; mkdir -p whole made/whole made/parts; musterctl cat shop-web@1.container > whole/shop-web@1.container; \
+     for from in whole parts; do QUADLET_UNIT_DIRS=/root/$from /usr/lib/systemd/system-generators/podman-system-generator \
+     --no-kmsg-log /root/made/$from; done; \
+     for from in whole parts; do grep ExecStart=/ made/$from/*.service; done";
+
+fn drop_ins_are_merged_as_podman_does(cluster: &Cluster, host: &Host) -> Result<()> {
+    cluster.step("drop-ins are merged as the generator does");
+    let files = [
+        (
+            "shop-web@1.container",
+            "Image=localhost/busybox:latest\nEnvironment=A=file\nEnvironment=B=file",
+        ),
+        ("shop-web@1.container.d/20.conf", "Environment=A=instance\nPull=never"),
+        ("shop-web@1.container.d/10.conf", "Environment=C=hides"),
+        ("shop-web@.container.d/10.conf", "Environment=C=hidden"),
+        ("shop-web@.container.d/30.conf", "Environment=B=template"),
+        ("shop-.container.d/40.conf", "Environment=B=prefix\nExec=sleep infinity"),
+        ("container.d/50.conf", "Environment=D=all\nStopTimeout=1"),
+    ];
+    for (name, lines) in files {
+        let path = format!("/root/parts/{name}");
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        cluster.run(host, &format!("mkdir -p {folder}"))?;
+        host.write_file(&path, &format!("[Container]\n{lines}\n"))?;
+    }
+    host.write_file("/root/parts/shop-web@1.container.d/60.conf", "[X-Fleet]\nRunner=podman\n")?;
+    let told = cluster.run(host, "musterctl start /root/parts/shop-web@1.container")?.stderr;
+    for word in ["shop-web@1.container.d/10.conf (from line ", "container.d/50.conf (from line "] {
+        ensure!(told.contains(word), "{word} in {told}");
+    }
+    let made = cluster.run(host, TRANSLATE_BOTH)?.stdout;
+    let commands: Vec<&str> = made.lines().collect();
+    let [whole, parts] = commands[..] else { anyhow::bail!("it makes {made}") };
+    ensure!(whole == parts, "{made}");
+    ensure!(whole.contains("--env B=prefix") && whole.contains("--env C=hides"), "{whole}");
+    let variables = cluster.run(host, "podman exec systemd-shop-web_1 env")?.stdout;
+    ensure!(variables.contains("A=instance") && variables.contains("D=all"), "{variables}");
+
+    cluster.step("a drop-in that is none is told with its line");
+    host.write_file("/root/parts/container.d/99.conf", "Label=x\n")?;
+    let words = ["container.d/99.conf, line 1", "before the first [Section]"];
+    cluster.run_failing(host, "musterctl start /root/parts/shop-web@1.container", &words)?;
+    cluster.run(host, "musterctl destroy shop-web@1.container").map(|_| ())
 }
 
 fn runners(cluster: &Cluster, host: &Host) -> Result<String> {

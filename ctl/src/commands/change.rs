@@ -14,14 +14,16 @@ use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
 use super::show::unit_path;
+use crate::argument_error::ArgumentError;
 use crate::cli::{FileArgs, NamedArgs, PlaceArgs};
+use crate::dropins::DropinNote;
 use crate::error::Error;
 use crate::exit_code::exit_code;
 use crate::output::console::Console;
 use crate::output::json::{UnitOutcome, UnitResult};
 use crate::pattern;
 use crate::unit_words;
-use crate::units::{self, ArgumentError, LocatedUnits};
+use crate::units::{self, LocatedUnits};
 use crate::wait::{self, Waiter};
 
 /// A command on units: its words, and what it asks for.
@@ -73,7 +75,7 @@ pub(crate) async fn submit_units(
     console: &mut Console,
     args: &FileArgs,
 ) -> Result<ExitCode, Error> {
-    let (change, named) = change_request(client, args, None).await?;
+    let (change, named) = change_request(client, console, args, None).await?;
     let answer: ChangeAnswer = client.post_json("/v1/units", &change).await?;
     let mut printer = ChangePrinter::with_arguments(named);
     for unit in answer.units {
@@ -164,7 +166,7 @@ async fn place_units(
     args: &PlaceArgs,
     verb: Verb,
 ) -> Result<ExitCode, Error> {
-    let (change, named) = change_request(client, &args.files, Some(verb)).await?;
+    let (change, named) = change_request(client, console, &args.files, Some(verb)).await?;
     let change = ChangeRequest { queue: args.queue, ..change };
     let mut waiter = Waiter::new(client, args.files.blocking, args.queue);
     let printer = ChangePrinter::with_arguments(named);
@@ -204,6 +206,7 @@ async fn carry_out(
 /// The request for units that may bring files, and the arguments of those that bring none.
 async fn change_request(
     client: &Client,
+    console: &Console,
     args: &FileArgs,
     verb: Option<Verb>,
 ) -> Result<(ChangeRequest, BTreeMap<UnitName, String>), Error> {
@@ -220,7 +223,8 @@ async fn change_request(
             return Err(ArgumentError::Template { name: name.clone(), verb: verb.passive }.into());
         }
     }
-    let LocatedUnits { units, arguments, files } = located;
+    let LocatedUnits { units, arguments, files, notes } = located;
+    print_notes(console, &notes);
     let without = units.iter().zip(arguments).filter(|((_, file), _)| file.is_none());
     let without = without.map(|((name, _), argument)| (name.clone(), argument)).collect();
     let units = units
@@ -233,6 +237,16 @@ async fn change_request(
         })
         .collect();
     Ok((ChangeRequest { files, units, replace: args.replace, ..ChangeRequest::default() }, without))
+}
+
+/// Says what there is to say of drop-ins.
+fn print_notes(console: &Console, notes: &[DropinNote]) {
+    for note in notes {
+        match note {
+            DropinNote::Merged { .. } => console.print_note(note),
+            DropinNote::Unused { .. } => console.print_warning(note),
+        }
+    }
 }
 
 /// The request for units that are known.
