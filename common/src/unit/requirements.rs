@@ -462,17 +462,15 @@ fn job_entry(entries: &[Entry]) -> Option<&Entry> {
 }
 
 /// Has a container belong where the pod is that it is part of, and where the container is whose network it shares: by what `[Container]`
-/// names, as if `MachineOf=` named it. Global units are where they are, each with a pod of its own.
+/// names, as if `MachineOf=` named it. Global units are where they are, each with a pod of its own. A file that names no runner may come to
+/// Podman by its machine's choice, and a network is shared on one machine with either; one that asks for Docker is left to say where.
 fn tie_to_named(entries: &mut Vec<Entry>, file: &UnitFile) {
     let is_global = |entry: &Entry| {
         entry.kind == OptionKind::Global
             && entry.words.iter().any(|word| parse_truth(word) == Some(true))
     };
-    let is_podmans = match asked_runner(entries) {
-        Some(asked) => asked == RunnerKind::Podman,
-        None => podman_reason(entries, file).is_some(),
-    };
-    if !is_podmans || entries.iter().any(is_global) {
+    let is_dockers = asked_runner(entries) == Some(RunnerKind::Docker);
+    if is_dockers || entries.iter().any(is_global) {
         return;
     }
     for named in list_references(file).into_iter().filter(|named| named.is_tied) {

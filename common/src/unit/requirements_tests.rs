@@ -560,9 +560,7 @@ fn a_container_belongs_where_its_pod_is() {
     assert_eq!(beside(file), ["db.container", "shop.pod"]);
     assert_eq!(beside(&format!("{file}MachineOf=a.service\n")).len(), 3);
     assert_eq!(beside(&format!("{file}Global=yes\n")), [""; 0], "each machine has its own pod");
-    assert_eq!(
-        beside("[Container]\nImage=a\nNetwork=db.container\n"),
-        [""; 0],
-        "Docker says so itself"
-    );
+    let shares = "[Container]\nImage=a\nNetwork=db.container\n";
+    assert_eq!(beside(shares), ["db.container"], "its machine may prefer Podman");
+    assert_eq!(beside(&format!("{shares}[X-Fleet]\nRunner=docker\n")), [""; 0]);
 }
