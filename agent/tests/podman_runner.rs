@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use muster_common::unit::{FileHash, UnitFile, UnitName, list_references, quadlet_service};
@@ -13,7 +15,7 @@ use muster_doubles::{ScriptedHost, ScriptedRunner};
 use musterd::runner::podman::generator::{
     GeneratedService, GeneratorError, GeneratorInput, QuadletGenerator, Translation,
 };
-use musterd::runner::podman::{Podman, PodmanSettings, PodmanUnits};
+use musterd::runner::podman::{MadeResources, Podman, PodmanSettings, PodmanUnits};
 use musterd::runner::{Runner, RunnerError, RunnerEvents, Sources, StartOutcome, UnitObservation};
 
 /// Makes a service of every file but those with a bad line; it names the files of the units that its own names.
@@ -28,7 +30,7 @@ impl QuadletGenerator for ScriptedGenerator {
             .iter()
             .flat_map(|directory| fs::read_dir(directory).unwrap())
             .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some())
+            .filter(|path| path.is_file() && path.extension().is_some())
             .collect();
         for source in &shown {
             let text = fs::read_to_string(source).unwrap();
@@ -105,6 +107,10 @@ impl Runner for FileKeeper {
 struct Cluster(Arc<Mutex<BTreeMap<UnitName, Arc<UnitFile>>>>);
 
 impl Cluster {
+    fn forget(&self, unit: &str) {
+        self.0.lock().unwrap().remove(&name(unit));
+    }
+
     fn put(&self, unit: &str, text: &str) {
         self.0.lock().unwrap().insert(name(unit), Arc::new(text.parse().unwrap()));
     }
@@ -121,11 +127,30 @@ impl Sources for Cluster {
     }
 }
 
+/// A Podman whose volumes and networks are asked to go, and which of them it has kept because they are in use.
+#[derive(Clone, Default)]
+struct Made {
+    asked: Arc<Mutex<Vec<String>>>,
+    is_used: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl MadeResources for Made {
+    async fn delete_made(&self, unit: &UnitName, cluster: &str) -> Result<Vec<String>, String> {
+        if self.is_used.load(Ordering::SeqCst) {
+            return Err("it is in use".to_owned());
+        }
+        self.asked.lock().unwrap().push(format!("{unit} of {cluster}"));
+        Ok(Vec::new())
+    }
+}
+
 /// A machine with Podman.
 struct Machine {
     place: tempfile::TempDir,
     host: Arc<ScriptedHost>,
     cluster: Cluster,
+    made: Made,
 }
 
 impl Machine {
@@ -134,7 +159,12 @@ impl Machine {
         for directory in ["system", "copies"] {
             fs::create_dir(place.path().join(directory)).unwrap();
         }
-        Self { place, host: ScriptedHost::new(), cluster: Cluster::default() }
+        Self {
+            place,
+            host: ScriptedHost::new(),
+            cluster: Cluster::default(),
+            made: Made::default(),
+        }
     }
 
     /// The runner of a daemon that begins now.
@@ -148,6 +178,8 @@ impl Machine {
             unit_dir: path("system"),
             sources: Arc::new(self.cluster.clone()),
             copies: path("copies"),
+            cluster: "/here".to_owned(),
+            made: Arc::new(self.made.clone()),
         };
         Podman::new((Arc::new(systemd), events), settings)
     }
@@ -171,6 +203,12 @@ impl Machine {
 
 fn name(text: &str) -> UnitName {
     text.parse().unwrap()
+}
+
+/// Moves the clock, which is paused, past two looks whether something has to go.
+async fn let_two_looks_pass() {
+    let long = Duration::from_secs(61);
+    let _ = tokio::time::timeout(long, std::future::pending::<()>()).await;
 }
 
 async fn write(podman: &Podman, unit: &str, text: &str) -> Result<(), RunnerError> {
@@ -278,4 +316,44 @@ async fn two_files_that_would_be_one_service_are_told_apart() {
     let refused = podman.start(&name("c.container"), 1).await.unwrap();
     let problem = "c.container and v.volume would be one service, same.service".to_owned();
     assert_eq!(refused, StartOutcome::Failed { problem });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_volume_made_goes_with_its_unit_only_where_its_file_says_so() {
+    let machine = Machine::new();
+    let goes = "[Volume]\n[X-Fleet]\nDeleteOnDestroy=yes\n";
+    machine.cluster.put("gone.volume", goes);
+    machine.cluster.put("kept.volume", "[Volume]\n");
+    let (podman, _events) = machine.daemon();
+    let unit = name("a.container");
+    let text = "[Container]\nImage=a\nVolume=gone.volume:/g\nVolume=kept.volume:/k\n";
+    write(&podman, "a.container", text).await.unwrap();
+    let asked = || machine.made.asked.lock().unwrap().clone();
+
+    // The container leaves the machine: what it wrote is kept as long as the cluster knows the volume.
+    podman.remove(&unit).await.unwrap();
+    let_two_looks_pass().await;
+    assert_eq!(asked(), [""; 0]);
+
+    // Nor does it go while another here names it still, or while it is in use; a daemon that comes later sees to it, too.
+    write(&podman, "a.container", text).await.unwrap();
+    machine.cluster.forget("gone.volume");
+    machine.cluster.forget("kept.volume");
+    let_two_looks_pass().await;
+    assert_eq!(asked(), [""; 0]);
+    machine.made.is_used.store(true, Ordering::SeqCst);
+    podman.remove(&unit).await.unwrap();
+    let_two_looks_pass().await;
+    drop(podman);
+    machine.made.is_used.store(false, Ordering::SeqCst);
+    let (podman, _events) = machine.daemon();
+    let_two_looks_pass().await;
+    assert_eq!(asked(), ["gone.volume of /here"]);
+
+    // One that was started for its own sake is no other.
+    write(&podman, "own.network", "[Network]\n[X-Fleet]\nDeleteOnDestroy=yes\n").await.unwrap();
+    podman.remove(&name("own.network")).await.unwrap();
+    let_two_looks_pass().await;
+    assert_eq!(asked(), ["gone.volume of /here", "own.network of /here"]);
+    assert_eq!(fs::read_dir(machine.place.path().join("copies")).unwrap().count(), 0);
 }

@@ -26,7 +26,7 @@ use crate::machine::sight::MachineSight;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::podman::generator::PodmanGenerator;
-use crate::runner::podman::{Podman, PodmanSettings, PodmanUnits, QuadletDrafts};
+use crate::runner::podman::{Podman, PodmanProgram, PodmanSettings, PodmanUnits, QuadletDrafts};
 use crate::runner::systemd::Systemd;
 use crate::runner::{CombinedRunner, Runner, RunnerEvents};
 use crate::stdx::clock::Wall;
@@ -188,6 +188,8 @@ impl MachineRunners {
                 unit_dir: unit_dir.clone(),
                 sources: Arc::new(registry.clone()),
                 copies,
+                cluster: settings.cluster.clone(),
+                made: Arc::new(PodmanProgram),
             },
         );
         let (docker, docker_events) = Docker::new(docker::Settings {

@@ -141,9 +141,6 @@ pub(super) fn podman_warnings(file: &UnitFile) -> Vec<Warning> {
             ("Container" | "Kube", "AutoUpdate") => {
                 "left to Podman: podman-auto-update.timer on the machine, if that is enabled there"
             }
-            ("X-Fleet", "DeleteOnDestroy") => {
-                "with Podman it is kept when its unit is destroyed; `podman volume rm` or `podman network rm` on the machine deletes it"
-            }
             _ => return None,
         };
         Some(Warning { line, problem: format!("[{}] {}: {problem}", option.section, option.name) })
@@ -235,7 +232,7 @@ mod tests {
             warnings.into_iter().map(|warning| warning.line).collect()
         };
         assert_eq!(told("[Container]\nImage=a\nAutoUpdate=registry\n"), [3]);
-        assert_eq!(told("[Volume]\n[X-Fleet]\nRunner=podman\nDeleteOnDestroy=yes\n"), [4]);
+        assert_eq!(told("[Volume]\n[X-Fleet]\nRunner=podman\nDeleteOnDestroy=yes\n"), [0; 0]);
         assert_eq!(told("[Container]\nImage=a\nAutoUpdate=\n"), [0; 0]);
     }
 

@@ -4,12 +4,17 @@
 //! no translation of ours: what is written for systemd is what the generator says, and from there on the unit is a service.
 
 mod bundle;
+mod discard;
 mod drafts;
 pub mod generator;
+mod made;
 mod problem;
+mod rename;
 mod runner;
+mod sameness;
 mod units;
 
 pub use self::drafts::QuadletDrafts;
+pub use self::made::{MadeResources, PodmanProgram};
 pub use self::runner::{Podman, PodmanSettings};
 pub use self::units::PodmanUnits;

@@ -15,15 +15,17 @@ use muster_common::unit::{
     FileHash, UnitFile, UnitName, UnitType, is_reserved, list_references, quadlet_service,
 };
 use muster_engine::machine::converge::Observed;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::bundle::{UnitBundle, gather_bundle, naming_units, unnamed_units};
+use super::discard::{Discarder, keep_tidy, makes_what_stays};
 use super::generator::{GeneratedService, QuadletGenerator, Translation};
+use super::made::MadeResources;
+use super::rename::rename_events;
+use super::sameness::is_same_service;
 use super::units::PodmanUnits;
 use crate::runner::unit_sources::{Sources, UnitFileCopies};
-use crate::runner::{
-    Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation,
-};
+use crate::runner::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
 use crate::stdx::disk::HostDisk;
 use crate::stdx::sync::lock;
 
@@ -38,7 +40,9 @@ pub struct Podman {
     /// Where services lie.
     unit_dir: PathBuf,
     /// The files of units that others name.
-    cluster: UnitFileCopies,
+    cluster: Arc<UnitFileCopies>,
+    /// Whoever deletes what is to go with its unit.
+    discarder: Arc<Discarder>,
     /// Held by the one who changes which files are here and what is made of them: several units may name one.
     making: tokio::sync::Mutex<()>,
     /// The container unit of each service, of those that were asked for.
@@ -61,6 +65,10 @@ pub struct PodmanSettings {
     pub sources: Arc<dyn Sources>,
     /// Where copies of those are kept, for when nobody answers.
     pub copies: PathBuf,
+    /// The cluster, by the prefix of its store: it stands in the marks of what is made here.
+    pub cluster: String,
+    /// Who deletes what was made here.
+    pub made: Arc<dyn MadeResources>,
 }
 
 /// The generator's word on a file.
@@ -76,15 +84,34 @@ impl Podman {
         (systemd, events): (Arc<dyn Runner>, RunnerEvents),
         settings: PodmanSettings,
     ) -> (Self, RunnerEvents) {
-        let PodmanSettings { generator, units, unit_dir, sources, copies } = settings;
+        let PodmanSettings { generator, units, unit_dir, sources, copies, cluster, made } =
+            settings;
+        let units = units.with_marks_of(&cluster);
         let names = Arc::new(Mutex::default());
         let (sender, renamed) = mpsc::channel(QUEUE);
         muster_runtime::spawn(rename_events(events, Arc::clone(&names), units.clone(), sender));
-        let (words, hindered) = (Mutex::default(), Mutex::default());
-        let cluster = UnitFileCopies::new(sources, Arc::new(HostDisk), copies);
-        let making = tokio::sync::Mutex::default();
-        let podman =
-            Self { systemd, generator, units, unit_dir, cluster, making, names, words, hindered };
+        let files = Arc::new(UnitFileCopies::new(sources, Arc::new(HostDisk), copies));
+        let request = Arc::new(Notify::new());
+        let discarder = Arc::new(Discarder {
+            units: units.clone(),
+            files: Arc::clone(&files),
+            cluster,
+            made,
+            request: Arc::clone(&request),
+        });
+        muster_runtime::spawn(keep_tidy(Arc::downgrade(&discarder), request));
+        let podman = Self {
+            systemd,
+            generator,
+            units,
+            unit_dir,
+            cluster: files,
+            discarder,
+            making: tokio::sync::Mutex::default(),
+            names,
+            words: Mutex::default(),
+            hindered: Mutex::default(),
+        };
         (podman, renamed)
     }
 
@@ -164,7 +191,7 @@ impl Podman {
                 return Ok(GeneratorVerdict::Refused { problem });
             }
             lock(&self.names).insert(name.clone(), needed.clone());
-            if self.read_service(name).as_deref() == Some(text.as_str()) {
+            if self.read_service(name).is_some_and(|placed| is_same_service(&placed, text)) {
                 continue;
             }
             self.systemd.write(name, FileHash::of_text(text), text).await?;
@@ -314,7 +341,9 @@ impl Podman {
                 tracing::warn!(%unit, %error, "cannot remove its file");
                 continue;
             }
-            self.cluster.forget_copy(&unit);
+            if !makes_what_stays(&unit) {
+                self.cluster.forget_copy(&unit);
+            }
             lock(&self.words).remove(&unit);
             lock(&self.names).remove(&service);
         }
@@ -348,26 +377,6 @@ impl Podman {
 
     fn services_of(&self, units: &[UnitName]) -> Vec<UnitName> {
         units.iter().map(|unit| self.service_of(unit)).collect()
-    }
-}
-
-/// Gives events of services the names of their container units. A service whose container unit has no file here is another's.
-async fn rename_events(
-    mut events: RunnerEvents,
-    names: Arc<Mutex<BTreeMap<UnitName, UnitName>>>,
-    units: PodmanUnits,
-    renamed: mpsc::Sender<RunnerEvent>,
-) {
-    while let Some(mut event) = events.recv().await {
-        if let RunnerEvent::Changed { unit, .. } = &mut event {
-            let container = lock(&names).get(unit).cloned();
-            if let Some(container) = container.filter(|container| units.has_file(container)) {
-                *unit = container;
-            }
-        }
-        if renamed.send(event).await.is_err() {
-            return;
-        }
     }
 }
 
@@ -405,7 +414,8 @@ impl Runner for Podman {
             return self.systemd.write(unit, hash, text).await;
         };
         let file = text.parse::<UnitFile>().ok();
-        let service = file.and_then(|file| quadlet_service(unit, &file)).unwrap_or(by_name);
+        let service = file.as_ref().and_then(|file| quadlet_service(unit, file));
+        let service = service.unwrap_or(by_name);
         if let Some(problem) = self.find_obstruction(unit, &service).await? {
             lock(&self.hindered).insert(unit.clone());
             return Err(RunnerError::Taken { problem });
@@ -416,6 +426,9 @@ impl Runner for Podman {
         self.units
             .write_file(unit, text)
             .map_err(|error| files_error("write the file of", unit, &error))?;
+        if let Some(file) = file.filter(|_| makes_what_stays(unit)) {
+            self.cluster.keep_copy(unit, &file);
+        }
         self.make_service(unit).await
     }
 
@@ -443,6 +456,7 @@ impl Runner for Podman {
         lock(&self.hindered).remove(unit);
         lock(&self.names).remove(&service);
         self.release_unnamed().await;
+        self.discarder.request.notify_one();
         // A pod's service names those that are part of it.
         for pod in named.into_iter().flatten().map(|named| named.unit) {
             if pod.unit_type() == UnitType::Pod && self.units.is_shown(&pod) {
@@ -522,46 +536,4 @@ impl Runner for Podman {
 
 fn files_error(what: &str, unit: &UnitName, error: &io::Error) -> RunnerError {
     RunnerError::Files { during: format!("{what} {unit}"), problem: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use muster_common::state::ActiveState;
-
-    use super::*;
-
-    fn changed(unit: &str) -> RunnerEvent {
-        RunnerEvent::Changed {
-            unit: unit.parse().unwrap(),
-            active: ActiveState::Active,
-            sub: String::new(),
-            invocation: String::new(),
-            since: 0,
-            remark: String::new(),
-        }
-    }
-
-    #[tokio::test]
-    async fn only_the_service_of_a_container_unit_is_called_by_its_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let units = PodmanUnits::in_directory(directory.path().to_owned());
-        units.write_file(&"ours.container".parse().unwrap(), "[Container]\n").unwrap();
-        let names = ["ours", "twin"].map(|name| {
-            let container: UnitName = format!("{name}.container").parse().unwrap();
-            (container.quadlet_service().unwrap(), container)
-        });
-        let (systemd, events) = mpsc::channel(8);
-        let (sender, mut renamed) = mpsc::channel(8);
-        let names = Arc::new(Mutex::new(BTreeMap::from(names)));
-        tokio::spawn(rename_events(events, names, units, sender));
-        for (told, heard) in [
-            ("ours.service", "ours.container"),
-            // Its container unit was refused, because this service is there.
-            ("twin.service", "twin.service"),
-            ("plain.service", "plain.service"),
-        ] {
-            systemd.send(changed(told)).await.unwrap();
-            assert_eq!(renamed.recv().await, Some(changed(heard)));
-        }
-    }
 }

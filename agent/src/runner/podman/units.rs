@@ -9,9 +9,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use muster_common::unit::{FileHash, UnitFile, UnitName, quadlet_service};
 
+use super::made::mark_of;
 use crate::host::modes::{DIRECTORY, PRIVATE_FILE};
 use crate::stdx::disk::HostDisk;
 use crate::stdx::files::{Durability, replace_file_with_mode};
@@ -19,16 +21,26 @@ use crate::stdx::files::{Durability, replace_file_with_mode};
 /// The mark of a unit that is here because others name it. The generator reads nothing of that name.
 const BROUGHT: &str = ".brought";
 
+/// The drop-in that marks what a unit makes. Its labels are the last ones, so that no empty `Label=` takes them back.
+const MARK: &str = "zz-muster.conf";
+
 /// The units of this machine that are Podman's.
 #[derive(Debug, Clone)]
 pub struct PodmanUnits {
     directory: PathBuf,
+    /// The cluster that stands in the marks of what these units make; none where they make nothing.
+    cluster: Option<Arc<str>>,
 }
 
 impl PodmanUnits {
     /// Those whose files lie below this directory.
     pub fn in_directory(directory: PathBuf) -> Self {
-        Self { directory }
+        Self { directory, cluster: None }
+    }
+
+    /// The same, and what they make has this cluster's mark.
+    pub(super) fn with_marks_of(self, cluster: &str) -> Self {
+        Self { cluster: Some(cluster.into()), ..self }
     }
 
     /// True if a unit's file lies here for the unit's own sake.
@@ -126,14 +138,17 @@ impl PodmanUnits {
 
     fn put_file(&self, unit: &UnitName, text: &str) -> io::Result<()> {
         self.make_directory(unit)?;
-        let path = self.source_path(unit);
-        replace_file_with_mode(
-            &HostDisk,
-            &path,
-            text.as_bytes(),
-            Durability::OutlivesDaemon,
-            PRIVATE_FILE,
-        )
+        self.put_mark(unit)?;
+        put_whole(&self.source_path(unit), text)
+    }
+
+    /// Has the generator mark what the unit makes: it reads drop-ins beside the file.
+    fn put_mark(&self, unit: &UnitName) -> io::Result<()> {
+        let mark = self.cluster.as_deref().and_then(|cluster| mark_of(unit, cluster));
+        let Some(mark) = mark else { return Ok(()) };
+        let folder = self.unit_directory(unit).join(format!("{unit}.d"));
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY).create(&folder)?;
+        put_whole(&folder.join(MARK), &mark)
     }
 
     /// Takes a unit's file away, with whatever lies beside it.
@@ -157,6 +172,12 @@ impl PodmanUnits {
         let named = |line: &str| line.strip_prefix("SourcePath=").map(Path::new) == Some(&source);
         service.lines().any(named)
     }
+}
+
+/// Writes a file, whole or not at all.
+fn put_whole(path: &Path, text: &str) -> io::Result<()> {
+    let durability = Durability::OutlivesDaemon;
+    replace_file_with_mode(&HostDisk, path, text.as_bytes(), durability, PRIVATE_FILE)
 }
 
 #[cfg(test)]
@@ -203,5 +224,20 @@ mod tests {
 
         units.keep_for_others(&volume).unwrap();
         assert!(units.is_shown(&volume) && !units.has_file(&volume));
+    }
+
+    #[test]
+    fn what_volumes_make_is_marked_beside_their_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let units = PodmanUnits::in_directory(directory.path().to_owned()).with_marks_of("/here");
+        let volume: UnitName = "d.volume".parse().unwrap();
+        units.bring_file(&volume, "[Volume]\n").unwrap();
+        let mark = units.unit_directory(&volume).join("d.volume.d/zz-muster.conf");
+        assert!(fs::read_to_string(mark).unwrap().contains("muster.cluster=/here"));
+        assert_eq!(units.read_text(&volume).unwrap(), "[Volume]\n");
+        units.write_file(&"a.container".parse().unwrap(), "[Container]\n").unwrap();
+        assert_eq!(fs::read_dir(directory.path().join("a.container")).unwrap().count(), 1);
+        units.remove_file(&volume).unwrap();
+        assert!(!units.is_shown(&volume));
     }
 }
