@@ -15,8 +15,12 @@ use muster_doubles::{ScriptedHost, ScriptedRunner};
 use musterd::runner::podman::generator::{
     GeneratedService, GeneratorError, GeneratorInput, QuadletGenerator, Translation,
 };
-use musterd::runner::podman::{MadeResources, Podman, PodmanSettings, PodmanUnits};
-use musterd::runner::{Runner, RunnerError, RunnerEvents, Sources, StartOutcome, UnitObservation};
+use musterd::runner::podman::{
+    ActivityWatch, MadeResources, Podman, PodmanSettings, PodmanUnits, ServiceActivity,
+};
+use musterd::runner::{
+    Runner, RunnerError, RunnerEvent, RunnerEvents, Sources, StartOutcome, UnitObservation,
+};
 
 /// Makes a service of every file but those with a bad line; it names the files of the units that its own names.
 struct ScriptedGenerator;
@@ -145,6 +149,15 @@ impl MadeResources for Made {
     }
 }
 
+/// Whatever starts is fetching an image.
+struct Fetching;
+
+impl ActivityWatch for Fetching {
+    fn read_activity(&self, _: &UnitName) -> ServiceActivity {
+        ServiceActivity { fetched: Some(20_000_000), has_container: false }
+    }
+}
+
 /// A machine with Podman.
 struct Machine {
     place: tempfile::TempDir,
@@ -180,6 +193,7 @@ impl Machine {
             copies: path("copies"),
             cluster: "/here".to_owned(),
             made: Arc::new(self.made.clone()),
+            watch: Arc::new(Fetching),
         };
         Podman::new((Arc::new(systemd), events), settings)
     }
@@ -356,4 +370,34 @@ async fn what_a_volume_made_goes_with_its_unit_only_where_its_file_says_so() {
     let_two_looks_pass().await;
     assert_eq!(asked(), ["gone.volume of /here", "own.network of /here"]);
     assert_eq!(fs::read_dir(machine.place.path().join("copies")).unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_takes_long_says_how_far_it_is() {
+    let machine = Machine::new();
+    let (podman, mut events) = machine.daemon();
+    let podman = Arc::new(podman);
+    let unit = name("a.container");
+    write(&podman, "a.container", "[Container]\nImage=b\nVolume=/d:/d\n").await.unwrap();
+    machine.host.hold_starts("a.service", true);
+    let start = tokio::spawn({
+        let (podman, unit) = (Arc::clone(&podman), unit.clone());
+        async move { podman.start(&unit, 1).await.unwrap() }
+    });
+    let said = loop {
+        match events.recv().await.unwrap() {
+            RunnerEvent::Changed { unit: of, remark, .. } if of == unit && !remark.is_empty() => {
+                break remark;
+            }
+            _ => {}
+        }
+    };
+    assert_eq!(said, "fetches b: 20 MB so far");
+    let seen = podman.observe_units(&[unit.clone()].into()).await.unwrap();
+    assert_eq!(seen[&unit].remark, said);
+
+    machine.host.hold_starts("a.service", false);
+    assert_eq!(start.await.unwrap(), StartOutcome::Done);
+    let seen = podman.observe_units(&[unit.clone()].into()).await.unwrap();
+    assert_eq!(seen[&unit].remark, "");
 }

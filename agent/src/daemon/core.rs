@@ -26,7 +26,9 @@ use crate::machine::sight::MachineSight;
 use crate::machine::{last_known, shutdown};
 use crate::runner::docker::{self, Docker};
 use crate::runner::podman::generator::PodmanGenerator;
-use crate::runner::podman::{Podman, PodmanProgram, PodmanSettings, PodmanUnits, QuadletDrafts};
+use crate::runner::podman::{
+    HostProcesses, Podman, PodmanProgram, PodmanSettings, PodmanUnits, QuadletDrafts,
+};
 use crate::runner::systemd::Systemd;
 use crate::runner::{CombinedRunner, Runner, RunnerEvents};
 use crate::stdx::clock::Wall;
@@ -190,6 +192,7 @@ impl MachineRunners {
                 copies,
                 cluster: settings.cluster.clone(),
                 made: Arc::new(PodmanProgram),
+                watch: Arc::new(HostProcesses),
             },
         );
         let (docker, docker_events) = Docker::new(docker::Settings {

@@ -124,6 +124,23 @@ fn pod_members(among: &BTreeSet<UnitName>, units: &PodmanUnits) -> BTreeSet<Unit
     members
 }
 
+/// The units here that one names, directly or not: those that are named come before those that name them.
+pub(super) fn named_units(unit: &UnitName, units: &PodmanUnits) -> Vec<UnitName> {
+    let mut seen = BTreeSet::from([unit.clone()]);
+    let mut named = Vec::new();
+    let mut next = vec![unit.clone()];
+    while let Some(by) = next.pop() {
+        for reference in units.read_file(&by).iter().flat_map(list_references) {
+            if seen.len() <= MOST_FILES && seen.insert(reference.unit.clone()) {
+                named.push(reference.unit.clone());
+                next.push(reference.unit);
+            }
+        }
+    }
+    named.reverse();
+    named
+}
+
 /// The units here that name this one.
 pub(super) fn naming_units(unit: &UnitName, units: &PodmanUnits) -> Vec<UnitName> {
     let names = |other: &UnitName| {

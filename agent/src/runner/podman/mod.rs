@@ -9,6 +9,7 @@ mod drafts;
 pub mod generator;
 mod made;
 mod problem;
+mod progress;
 mod rename;
 mod runner;
 mod sameness;
@@ -16,5 +17,6 @@ mod units;
 
 pub use self::drafts::QuadletDrafts;
 pub use self::made::{MadeResources, PodmanProgram};
+pub use self::progress::{ActivityWatch, HostProcesses, ServiceActivity};
 pub use self::runner::{Podman, PodmanSettings};
 pub use self::units::PodmanUnits;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use muster_common::unit::UnitName;
 use tokio::sync::mpsc;
 
+use super::progress::ProgressRemarks;
 use super::units::PodmanUnits;
 use crate::runner::{RunnerEvent, RunnerEvents};
 use crate::stdx::sync::lock;
@@ -15,13 +16,17 @@ pub(super) async fn rename_events(
     mut events: RunnerEvents,
     names: Arc<Mutex<BTreeMap<UnitName, UnitName>>>,
     units: PodmanUnits,
+    remarks: ProgressRemarks,
     renamed: mpsc::Sender<RunnerEvent>,
 ) {
     while let Some(mut event) = events.recv().await {
-        if let RunnerEvent::Changed { unit, .. } = &mut event {
+        if let RunnerEvent::Changed { unit, active, remark, .. } = &mut event {
             let container = lock(&names).get(unit).cloned();
             if let Some(container) = container.filter(|container| units.has_file(container)) {
                 *unit = container;
+                if remark.is_empty() {
+                    *remark = remarks.find_remark(unit, active);
+                }
             }
         }
         if renamed.send(event).await.is_err() {
@@ -59,7 +64,8 @@ mod tests {
         let (systemd, events) = mpsc::channel(8);
         let (sender, mut renamed) = mpsc::channel(8);
         let names = Arc::new(Mutex::new(BTreeMap::from(names)));
-        tokio::spawn(rename_events(events, names, units, sender));
+        let remarks = ProgressRemarks::default();
+        tokio::spawn(rename_events(events, names, units, remarks, sender));
         for (told, heard) in [
             ("ours.service", "ours.container"),
             // Its container unit was refused, because this service is there.

@@ -21,6 +21,7 @@ use super::bundle::{UnitBundle, gather_bundle, naming_units, unnamed_units};
 use super::discard::{Discarder, keep_tidy, makes_what_stays};
 use super::generator::{GeneratedService, QuadletGenerator, Translation};
 use super::made::MadeResources;
+use super::progress::{ActivityWatch, ProgressRemarks, ProgressTeller};
 use super::rename::rename_events;
 use super::sameness::is_same_service;
 use super::units::PodmanUnits;
@@ -49,6 +50,8 @@ pub struct Podman {
     names: Arc<Mutex<BTreeMap<UnitName, UnitName>>>,
     /// The last word of the generator on each unit.
     words: Mutex<BTreeMap<UnitName, GeneratorVerdict>>,
+    /// Whoever says how far starts are.
+    teller: ProgressTeller,
     /// Units whose file was not written, because something else is in the place of their service.
     hindered: Mutex<BTreeSet<UnitName>>,
 }
@@ -69,6 +72,8 @@ pub struct PodmanSettings {
     pub cluster: String,
     /// Who deletes what was made here.
     pub made: Arc<dyn MadeResources>,
+    /// Who sees what the processes of services are doing.
+    pub watch: Arc<dyn ActivityWatch>,
 }
 
 /// The generator's word on a file.
@@ -84,19 +89,28 @@ impl Podman {
         (systemd, events): (Arc<dyn Runner>, RunnerEvents),
         settings: PodmanSettings,
     ) -> (Self, RunnerEvents) {
-        let PodmanSettings { generator, units, unit_dir, sources, copies, cluster, made } =
-            settings;
-        let units = units.with_marks_of(&cluster);
+        let PodmanSettings { generator, units, unit_dir, .. } = settings;
+        let units = units.with_marks_of(&settings.cluster);
         let names = Arc::new(Mutex::default());
         let (sender, renamed) = mpsc::channel(QUEUE);
-        muster_runtime::spawn(rename_events(events, Arc::clone(&names), units.clone(), sender));
-        let files = Arc::new(UnitFileCopies::new(sources, Arc::new(HostDisk), copies));
+        let teller = ProgressTeller {
+            systemd: Arc::clone(&systemd),
+            units: units.clone(),
+            watch: settings.watch,
+            remarks: ProgressRemarks::default(),
+            events: sender.downgrade(),
+        };
+        let remarks = teller.remarks.clone();
+        let (of_units, of_names) = (units.clone(), Arc::clone(&names));
+        muster_runtime::spawn(rename_events(events, of_names, of_units, remarks, sender));
+        let files =
+            Arc::new(UnitFileCopies::new(settings.sources, Arc::new(HostDisk), settings.copies));
         let request = Arc::new(Notify::new());
         let discarder = Arc::new(Discarder {
             units: units.clone(),
             files: Arc::clone(&files),
-            cluster,
-            made,
+            cluster: settings.cluster,
+            made: settings.made,
             request: Arc::clone(&request),
         });
         muster_runtime::spawn(keep_tidy(Arc::downgrade(&discarder), request));
@@ -110,6 +124,7 @@ impl Podman {
             making: tokio::sync::Mutex::default(),
             names,
             words: Mutex::default(),
+            teller,
             hindered: Mutex::default(),
         };
         (podman, renamed)
@@ -272,6 +287,9 @@ impl Podman {
             // What is here for others alone is nobody's word on the unit itself.
             seen.observed.file = None;
             return seen;
+        }
+        if seen.remark.is_empty() {
+            seen.remark = self.teller.remarks.find_remark(unit, &seen.observed.active);
         }
         let verdict = lock(&self.words).get(unit).cloned();
         match verdict {
@@ -502,7 +520,8 @@ impl Runner for Podman {
         {
             return Ok(StartOutcome::Failed { problem });
         }
-        let outcome = self.systemd.start(&service, generation).await?;
+        let start = self.systemd.start(&service, generation);
+        let outcome = self.teller.tell_until(unit, start).await?;
         Ok(self.explain_outcome(unit, outcome).await)
     }
 
@@ -513,7 +532,8 @@ impl Runner for Podman {
         {
             return Ok(StartOutcome::Failed { problem });
         }
-        let outcome = self.systemd.restart(&service, generation).await?;
+        let restart = self.systemd.restart(&service, generation);
+        let outcome = self.teller.tell_until(unit, restart).await?;
         Ok(self.explain_outcome(unit, outcome).await)
     }
 

@@ -32,6 +32,7 @@ use muster_runtime::{Task, sleep, timeout};
 
 use self::bus::Bus;
 use self::definitions::Definitions;
+use self::groups::ControlGroups;
 use self::host::{UnitGroups, UnitHost};
 use self::host_units::HostUnits;
 use self::manager::{
@@ -83,6 +84,12 @@ impl Default for SystemdWorld {
     fn default() -> Self {
         Self { machine: Arc::new(ThisHost), disk: Arc::new(HostDisk), wall: Wall::default() }
     }
+}
+
+/// The processes of a unit of this host's systemd, as far as their numbers can be told from here.
+pub(crate) fn processes_of(unit: &UnitName) -> Vec<u32> {
+    let groups = ControlGroups::below_manager("");
+    groups.leftovers_of(unit).map(|found| found.processes).unwrap_or_default()
 }
 
 /// Where what systemd says goes.
