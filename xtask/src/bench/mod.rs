@@ -9,6 +9,7 @@ mod idle;
 mod launch;
 mod lists;
 mod plan;
+mod podman;
 mod scale;
 mod swarm;
 
@@ -61,7 +62,7 @@ enum Scenario {
     Failover,
     /// Power cuts at the default TTL.
     FailoverDefault,
-    /// 1, 30 and 100 containers, beside Docker Swarm.
+    /// 1, 30 and 100 containers, beside Docker Swarm; the same with Podman, beside systemd.
     Containers,
     /// Power cuts with containers.
     ContainersFailover,
@@ -203,7 +204,7 @@ impl Bench<'_> {
         }
     }
 
-    /// With a Docker engine on each host.
+    /// With a container engine on each host.
     fn on_engines(&mut self, options: &Options) {
         let options = Options { containers: true, ..options.clone() };
         if self.is_wanted(Scenario::Containers) {
@@ -212,6 +213,12 @@ impl Bench<'_> {
                 self.run_scenario(&format!("containers, {count}"), &options, |lab| {
                     containers::prepare_images(lab)?;
                     Ok(vec![containers::measure_launch(lab, count, repetitions)?])
+                });
+                // Hosts of their own: where both engines are, each would cost the other time.
+                let options = Options { containers: false, podman: true, ..options.clone() };
+                self.run_scenario(&format!("containers with Podman, {count}"), &options, |lab| {
+                    podman::prepare_units(lab)?;
+                    Ok(vec![podman::measure_launch(lab, count, repetitions)?])
                 });
             }
         }
