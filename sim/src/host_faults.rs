@@ -129,8 +129,7 @@ impl World {
             }
             HostFault::NameTaken(pick) => {
                 if let Some(unit) = self.plan.shape.pick_unit(pick) {
-                    // It may be gone with another fault of the kind.
-                    let _ = machine.disk.remove(&own_path(unit));
+                    machine.remove_own_file(&own_path(unit));
                     machine.advance_host(now);
                     machine.systemd.with_model(SystemdModel::reload_by_hand);
                 }

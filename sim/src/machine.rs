@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -206,6 +206,18 @@ impl Machine {
     pub(crate) fn take_own_disk(&mut self) {
         if let Some((_, image)) = self.copies.take() {
             self.disk.put_image(image);
+        }
+    }
+
+    /// A person removes a file of the host's own: from the disk that is set aside as well, while the machine is a copy of another.
+    pub(crate) fn remove_own_file(&mut self, path: &Path) {
+        // It may be gone already.
+        let _ = self.disk.remove(path);
+        if let Some((of, image)) = self.copies.take() {
+            let aside = LossyDisk::new();
+            aside.put_image(image);
+            let _ = aside.remove(path);
+            self.copies = Some((of, aside.take_image()));
         }
     }
 
