@@ -63,6 +63,11 @@ impl World {
         let now = self.now;
         let Some(found) = self.machines.get_mut(machine) else { return };
         let Some(way) = found.going_down.filter(|way| way.since == since) else { return };
+        if found.daemon.is_none() && !found.clock.is_asleep() {
+            // What the daemon has started again meanwhile nobody else would stop.
+            found.advance_host(now);
+            found.with_engine(EngineModel::begin_shutdown);
+        }
         let has_ended = found.daemon.is_none() && found.is_down();
         if found.clock.is_asleep() || (!has_ended && since + PATIENCE > now) {
             return self.queue.push(now + LOOK, Event::HostMayGo(machine, since));

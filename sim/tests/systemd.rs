@@ -6,6 +6,7 @@
 mod bench;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bench::{Bench, name};
@@ -229,6 +230,28 @@ fn a_boot_leaves_nothing_and_a_soft_one_leaves_the_files() {
     let seen = bench.see("a.service").observed;
     assert_eq!((seen.file, seen.active.as_str()), (None, "inactive"));
     assert_ne!(marks(&bench).0, boot);
+}
+
+#[test]
+fn what_waits_to_be_started_as_the_machine_goes_down_is_not() {
+    let mut bench = Bench::new();
+    bench.write("a.service", "[Service]\nExecStart=/sim/run stops=3s\n");
+    bench.write("b.service", "[Unit]\nAfter=a.service\n[Service]\nExecStart=/sim/run\n");
+    assert_eq!(bench.start("a.service"), StartOutcome::Done);
+    let runner = Arc::clone(&bench.runner);
+    bench.node.spawn(async move {
+        let _ = runner.restart(&name("a.service"), 2).await;
+    });
+    let runner = Arc::clone(&bench.runner);
+    bench.node.spawn(async move {
+        let _ = runner.start(&name("b.service"), 1).await;
+    });
+    bench.pass(1);
+    assert_eq!(bench.active("b.service"), "inactive", "it waits for the other to be up again");
+    bench.systemd.with_model(SystemdModel::begin_shutdown);
+    bench.pass(10);
+    assert!(bench.take_starts("b.service").is_empty());
+    assert!(bench.systemd.with_model(|model| model.is_down()));
 }
 
 #[test]

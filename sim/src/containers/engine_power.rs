@@ -39,9 +39,10 @@ impl EngineModel {
         }
     }
 
-    /// The machine goes down: the engine ends, and its containers with it.
+    /// The machine goes down: the engine ends, and its containers with it. What has been asked to end already is not asked again.
     pub fn begin_shutdown(&mut self) {
-        let ids: Vec<String> = self.ids_up();
+        let mut ids = self.ids_up();
+        ids.retain(|id| self.containers.get(id).is_some_and(|found| !found.is_stopping));
         for id in ids {
             self.begin_stop(&id);
         }

@@ -52,13 +52,14 @@ impl SystemdModel {
         self.begin_boot();
     }
 
-    /// The machine begins to go down: everything is stopped, nothing is started any more.
+    /// The machine begins to go down: everything is stopped, and what waits to be started is not started any more.
     pub fn begin_shutdown(&mut self) {
         self.stopping = true;
         let units: Vec<UnitName> = self
             .units
             .iter()
-            .filter(|(unit, found)| found.is_there() && !REACHED.contains(&unit.as_str()))
+            .filter(|(unit, found)| found.is_there() || self.jobs.contains_key(*unit))
+            .filter(|(unit, _)| !REACHED.contains(&unit.as_str()))
             .map(|(unit, _)| unit.clone())
             .collect();
         for unit in units {
