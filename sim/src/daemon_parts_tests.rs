@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use muster_common::cluster_id::ClusterId;
 use muster_common::probe::plant_fault;
 use muster_common::reboot::{Phase, Request};
 use muster_doubles::{LONG, long_after, open_timed, timed_store};
@@ -103,12 +104,15 @@ impl Store for ForgetfulStore {
     }
 }
 
-/// Tells whether a machine that a user asks for it goes down before it has given its first attempt up.
-async fn goes_down(forgets: bool) -> bool {
+/// Tells whether a machine that a user asks for it goes down before it has given its first attempt up. `of` says which cluster it is of,
+/// where that is known.
+async fn goes_down(forgets: bool, of: Option<ClusterId>) -> bool {
     let disk = tempfile::tempdir().unwrap();
     let forgets = AtomicBool::new(forgets);
     let store = ForgetfulStore { store: open_timed(disk.path()), forgets };
     let registry = Registry::new(Arc::new(store), "/muster/v1/");
+    let stored = registry.establish_cluster_identity().await.unwrap();
+    registry.set_own_cluster(of.unwrap_or(stored));
     let machine: MachineId = "m1".parse().unwrap();
     let request = Request { by: "anna".to_owned(), at: 1, because: None, method: None };
     registry.request_reboot(&machine, &request).await.unwrap();
@@ -145,11 +149,24 @@ fn a_machine_whose_slot_goes_right_before_its_reboot_does_not_reboot() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap();
-    let goes = |forgets| runtime.block_on(goes_down(forgets));
+    let goes = |forgets| runtime.block_on(goes_down(forgets, None));
     assert!(goes(false), "with its slot it reboots");
     assert!(!goes(true));
     plant_fault(Some("slot-trusted-until-reboot"));
     let fails_without = goes(true);
     plant_fault(None);
     assert!(fails_without, "slot-trusted-until-reboot makes no difference here");
+}
+
+#[test]
+fn a_machine_goes_down_on_no_slot_of_another_cluster() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap();
+    let goes = || runtime.block_on(goes_down(false, Some(ClusterId::from_number(9))));
+    assert!(!goes());
+    plant_fault(Some("foreign-slot-relied-on"));
+    let fails_without = goes();
+    plant_fault(None);
+    assert!(fails_without, "foreign-slot-relied-on makes no difference here");
 }

@@ -285,6 +285,7 @@ impl RegistrationLoop {
     /// The store is this cluster's, which is the machine's.
     fn remember_cluster(&self, cluster: ClusterId) {
         self.store.registry.allow_writes();
+        self.store.registry.set_own_cluster(cluster);
         if let Err(error) = self.store.cluster.set_current(cluster) {
             tracing::warn!(
                 error = error_chain(&error),

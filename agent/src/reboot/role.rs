@@ -281,6 +281,9 @@ impl RoleLoop {
             if !self.role.may_go_down() {
                 return EffectEnd::Changed;
             }
+            if !self.is_own_store().await {
+                return EffectEnd::Failed;
+            }
         }
         tracing::info!(%method, "asking the machine to reboot");
         let answer = self.setup.host.reboot(method).await.map_err(|error| error_chain(&error));
@@ -289,6 +292,22 @@ impl RoleLoop {
         }
         self.role.on_reboot_answered(answer);
         EffectEnd::Changed
+    }
+
+    /// True if the store that the slots were read from is that of this machine's cluster. Until its registration finds out that it is
+    /// another, the machine has taken a slot there, which says nothing of the others here.
+    async fn is_own_store(&self) -> bool {
+        if is_planted("foreign-slot-relied-on") {
+            return true;
+        }
+        let found = self.setup.registry.holds_own_cluster();
+        let is_own = matches!(muster_runtime::timeout(SLOT_LIMIT, found).await, Ok(Ok(true)));
+        if !is_own {
+            tracing::warn!(
+                "the machine does not reboot before its own cluster's store has answered"
+            );
+        }
+        is_own
     }
 
     /// Removes the wish that this reboot was for, and no other.

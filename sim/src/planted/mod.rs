@@ -92,6 +92,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("failed-stop-waited-for-ever", 200, WAITS, "that a stop that failed is told, and not waited for"),
     either("fence-kept-in-doubt", 200, LEADER, "that a leader writes its record again after a plan of which it does not know"),
     either("file-removed-from-a-backup", 200, "sim/tests/store_rules::a_file_that_a_backup_names_again_stays", "that a file that no unit names is removed only while the units are as they were"),
+    either("foreign-slot-relied-on", 3000, "sim/src/daemon_parts_tests::a_machine_goes_down_on_no_slot_of_another_cluster", "that whose store it is is asked right before a machine goes down on a slot of it"),
     either("foreign-store-written", 200, "sim/tests/store_rules::nothing_is_written_to_a_store_that_is_not_ours", "that nothing is written to a store that is not ours"),
     tested("forgotten-machine-leaves-records", "sim/tests/store_rules::nothing_is_left_of_a_machine_that_is_forgotten", "that nothing is left of a machine that is forgotten"),
     either("found-members-taken-for-leave", 700, LEADER, "that members which a restored store does not list have not taken their leave"),

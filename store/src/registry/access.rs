@@ -2,7 +2,7 @@
 //!
 //! Owns the store, the prefix and the ids of writes that all operations share. It knows no record's meaning.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use muster_common::cluster_id::ClusterId;
 use muster_common::seed::Seed;
@@ -28,6 +28,8 @@ pub struct Registry {
     pub(super) published: Arc<PublishedStates>,
     /// The identity that a cluster without one gets from us.
     pub(super) proposed_identity: ClusterId,
+    /// The cluster that this daemon's machine belongs to, once that is known.
+    pub(super) own_cluster: Arc<Mutex<Option<ClusterId>>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -55,6 +57,7 @@ impl Registry {
             write_ids: Arc::new(WriteIds::with_seed(seed)),
             published: Arc::default(),
             proposed_identity,
+            own_cluster: Arc::default(),
         }
     }
 

@@ -3,6 +3,8 @@
 //! Owns the record and who makes it: the first daemon that is asked to, where there is none. It never decides whether a store is
 //! ours: a daemon compares the identity with the one it remembers, and only one that remembers none makes one.
 
+use std::sync::PoisonError;
+
 use muster_common::cluster_id::ClusterId;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,23 @@ impl Registry {
     /// The store does not answer, or the record cannot be read.
     pub async fn cluster_identity(&self) -> Result<Option<ClusterId>, RegistryError> {
         self.read_identity().await?.map(|found| identity_of(&found)).transpose()
+    }
+
+    /// Names the cluster that this daemon's machine belongs to. It holds for all clones.
+    pub fn set_own_cluster(&self, cluster: ClusterId) {
+        *self.own_cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
+    }
+
+    /// True if the store holds the cluster that was named last, by what is read linearizably now; and where none was named, for then nobody
+    /// can tell.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer, or the record cannot be read.
+    pub async fn holds_own_cluster(&self) -> Result<bool, RegistryError> {
+        let own = *self.own_cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(own) = own else { return Ok(true) };
+        Ok(self.cluster_identity().await? == Some(own))
     }
 
     /// The identity of the cluster in the store, which gets one if it has none. Of several who call this at once all get the same
