@@ -236,6 +236,10 @@ impl<R: Runner> Runner for WatchedRunner<R> {
         self.inner.find_replaced_run(unit).await
     }
 
+    fn find_lasting_run(&self, unit: &UnitName) -> String {
+        self.inner.find_lasting_run(unit)
+    }
+
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.note(RunnerCall::Restart { unit: unit.clone(), generation });
         let _open = self.host.calls.begin_call(unit);

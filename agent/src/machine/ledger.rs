@@ -60,6 +60,9 @@ struct OwnedRecord {
     /// The run that is to give way to another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaced: Option<ReplacedRun>,
+    /// The run that it was in once its last start had been carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
     /// The boot it holds for. Daemons before this one did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     boot: Option<BootMark>,
@@ -246,6 +249,13 @@ impl Ledger {
         }
     }
 
+    /// The unit's start is carried out, and it is in this run. In hand only, until that it has settled is put on record.
+    pub fn note_run(&mut self, unit: &UnitName, run: String) {
+        if let Some(entry) = self.entries.get_mut(unit) {
+            entry.run = Some(run).filter(|run| !run.is_empty());
+        }
+    }
+
     /// The generation and desired state are carried out, or given up on for the problem.
     pub fn record_settled(
         &mut self,
@@ -298,6 +308,7 @@ impl Ledger {
             stopping: entry.owned.stopping,
             problem: entry.problem.clone(),
             replaced: entry.replaced.clone(),
+            run: entry.run.clone(),
             boot: self.boot.clone(),
         };
         // `starting` is what follows from a start in hand; on record it is never so, for the next daemon looks for itself.
@@ -333,10 +344,11 @@ impl OwnedUnits for Mutex<Ledger> {
 }
 
 fn restore_entry(record: OwnedRecord) -> OwnedUnit {
-    let OwnedRecord { file, generation, desired, enabled, stopping, problem, replaced, .. } =
-        record;
+    let OwnedRecord {
+        file, generation, desired, enabled, stopping, problem, replaced, run, ..
+    } = record;
     let owned = Owned { file, generation, desired, enabled, starting: false, stopping };
-    OwnedUnit { owned, problem, replaced, ..OwnedUnit::new(file) }
+    OwnedUnit { owned, problem, replaced, run, ..OwnedUnit::new(file) }
 }
 
 #[cfg(test)]

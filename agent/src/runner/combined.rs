@@ -207,6 +207,10 @@ impl Runner for CombinedRunner {
         self.runner_of(unit).find_replaced_run(unit).await
     }
 
+    fn find_lasting_run(&self, unit: &UnitName) -> String {
+        self.runner_of(unit).find_lasting_run(unit)
+    }
+
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError> {
         self.runner_of(unit).restart(unit, generation).await
     }

@@ -112,6 +112,12 @@ pub trait Runner: Send + Sync + 'static {
         Ok(String::new())
     }
 
+    /// The name of the run that a unit is in, if that is the same for every daemon of this boot, and costs no question; empty otherwise. By
+    /// it a later daemon knows that what runs is ours, though the host has come to have a unit of that name.
+    fn find_lasting_run(&self, _unit: &UnitName) -> String {
+        String::new()
+    }
+
     /// Stops and starts a unit and waits for the outcome.
     async fn restart(&self, unit: &UnitName, generation: u64) -> Result<StartOutcome, RunnerError>;
 

@@ -134,6 +134,10 @@ impl Observed {
     }
 }
 
+/// The remark on a unit of ours that a file of the host's wins over by now.
+pub const OVERRIDDEN: &str = "this machine has come to have a unit of that name of its own, whose file wins over this one's; \
+                          what is there now is left as it is until this unit leaves; rename one of them";
+
 /// Why a machine does not do what it is asked, for the user to see in the unit's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -48,6 +48,8 @@ pub struct OwnedUnit {
     pub unsure: bool,
     /// The run that is to give way to another, if one is.
     pub replaced: Option<ReplacedRun>,
+    /// The run that it was in once its last start had been carried out, where its runner gives runs names that outlast a daemon.
+    pub run: Option<String>,
 }
 
 /// A run of a unit that is to give way to another. What runs under another name has begun since, from the file as it is.
@@ -79,7 +81,13 @@ impl OwnedUnit {
         let (generation, desired) = (0, DesiredState::Inactive);
         let owned =
             Owned { file, generation, desired, enabled: false, starting: false, stopping: false };
-        Self { owned, problem: None, begun: false, unsure: false, replaced: None }
+        Self { owned, problem: None, begun: false, unsure: false, replaced: None, run: None }
+    }
+
+    /// True if a run of this name is the one that we have begun. `run` is empty where the unit is in none, or nobody can say in which.
+    pub fn is_own_run(&self, run: &str) -> bool {
+        let is_own = !run.is_empty() && self.run.as_deref() == Some(run);
+        is_own && !is_planted("own-run-taken-for-the-hosts")
     }
 
     /// The same unit after a boot: its file and links may still be there, and nothing has been carried out.

@@ -1,4 +1,4 @@
-//! What is known of a restart whose end nobody has heard.
+//! What is known of runs by their names: of a restart whose end nobody has heard, and of a unit whose name the host has come to use.
 
 use muster_common::probe::plant_fault;
 
@@ -38,4 +38,18 @@ fn a_restart_that_is_under_way_is_not_made_once_more() {
         "restart-under-way-repeated",
         a_restart_whose_next_run_is_being_begun_has_come_about,
     );
+}
+
+fn a_run_of_ours_is_known_by_its_name() {
+    let fresh = OwnedUnit::new(FileHash::of_text(""));
+    let started = OwnedUnit { run: Some("a".to_owned()), ..fresh.clone() };
+    assert!(started.is_own_run("a"));
+    assert!(!started.is_own_run("b"), "the host has started its own since");
+    assert!(!started.is_own_run("") && !fresh.is_own_run("") && !fresh.is_own_run("a"));
+    assert!(!started.after_boot().is_own_run("a"));
+}
+
+#[test]
+fn what_runs_of_ours_is_known_though_the_host_has_the_name() {
+    fails_without("own-run-taken-for-the-hosts", a_run_of_ours_is_known_by_its_name);
 }

@@ -148,6 +148,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("outage-note-kept", 200, REGISTRATION, "that the note of an outage is taken back when the lease is held again"),
     either("own-commit-not-waited-for", 200, LEADER, "that nothing is planned before the own commit is seen"),
     either("own-members-taken-for-leave", 2000, LEADER, "that a listing of before the leader's own write of the members makes nobody's leave of it"),
+    either("own-run-taken-for-the-hosts", 5000, "engine/src/machine/memory_tests::what_runs_of_ours_is_known_though_the_host_has_the_name", "that a run of ours is known to the next daemon though the host has come to have a unit of that name"),
     tested("own-unreadable-record-kept", "sim/tests/store_rules::an_unreadable_leader_record_of_ones_own_is_replaced", "that an unreadable record under one's own lease is replaced"),
     either("own-write-taken-for-unfreeze", 200, LOSSES, "that the leader knows its own writes from a person's"),
     tested("pages-of-two-stores-joined", "sim/tests/one_store::the_pages_of_a_listing_are_of_one_store", "that the pages of a listing are of one store"),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use muster_common::probe::is_planted;
+use muster_common::state::DesiredState;
 use muster_common::unit::{UnitFile, UnitName};
 use muster_engine::machine::converge::Step;
 use muster_engine::machine::job::JobEnd;
@@ -287,6 +288,10 @@ impl ChainExecutor {
                 remembered(self.lock_ledger().forget_unit(unit))
             }
             Step::Settle { generation, desired } => {
+                if *desired == DesiredState::Launched {
+                    let run = self.runner.find_lasting_run(unit);
+                    self.lock_ledger().note_run(unit, run);
+                }
                 let problem = work.problem.clone();
                 remembered(self.lock_ledger().record_settled(unit, *generation, *desired, problem))
             }

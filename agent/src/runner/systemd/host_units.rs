@@ -182,10 +182,6 @@ impl HostUnits {
     }
 }
 
-/// The remark on a unit of ours that a file of the host's wins over by now.
-pub(super) const OVERRIDDEN: &str = "this machine has come to have a unit of that name of its own, whose file wins over this one's; \
-                          what is there now is left as it is until this unit leaves; rename one of them";
-
 /// Why a unit is not ours to make in whose place there is a link.
 pub(super) fn link_in_place(unit: &UnitName, to: &Path) -> String {
     format!(

@@ -362,6 +362,10 @@ impl Runner for Systemd {
         Ok(self.machine.current_run(unit, &ActiveState::Active).0)
     }
 
+    fn find_lasting_run(&self, unit: &UnitName) -> String {
+        self.machine.current_run(unit, &ActiveState::Active).0
+    }
+
     async fn restart(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
         self.definitions.refresh_unit(unit).await?;
         let outcome = self.run_job(JobKind::Restart, unit).await;

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::state::{ActiveState, load, sub};
 use muster_common::unit::{UnitName, UnitType, is_reserved};
-use muster_engine::machine::converge::Observed;
+use muster_engine::machine::converge::{OVERRIDDEN, Observed};
 
 use super::Systemd;
 use super::host::UnitGroups;
-use super::host_units::{OVERRIDDEN, instance_of, link_in_place, slice_of};
+use super::host_units::{instance_of, link_in_place, slice_of};
 use super::invocation::LONGEST_LINKED;
 use super::manager::{PropertyValue, UnitProperty};
 use super::signals::{EndedState, LINGERS};

@@ -176,7 +176,11 @@ impl Node {
     /// The units to be stopped when the machine itself goes: all that are ours. What has taken the name of one is the host's.
     /// A unit whose file is not at hand may be one that may not run twice.
     pub fn units_to_stop(&self, memory: &NodeMemory<'_>) -> StopPlan {
-        let foreign = |unit: &UnitName| self.seen.get(unit).is_some_and(|s| s.observed.foreign);
+        let foreign = |unit: &UnitName| {
+            let seen = self.seen.get(unit).filter(|seen| seen.observed.foreign);
+            let is_own = |run: &str| memory.owned.get(unit).is_some_and(|it| it.is_own_run(run));
+            seen.is_some_and(|seen| !is_own(&seen.invocation))
+        };
         let single = |unit: &UnitName| {
             let file = memory.owned.get(unit).map(|entry| entry.owned.file);
             let cached = file.and_then(|file| self.cached_file(file));

@@ -14,7 +14,9 @@ use muster_common::unit::{FileHash, UnitFile, UnitName, is_up_at_birth, runner_o
 
 use super::io::{ChainBatch, NodeEffect, NodeFact, PlannedChain, SettledJob};
 use super::model::{Basis, Node, PASS_RETRY, PassStage, RefusedUnit, RunningChain};
-use crate::machine::converge::{Chain, Desired, Observed, Owned, Step, Steps, next_steps};
+use crate::machine::converge::{
+    Chain, Desired, OVERRIDDEN, Observed, Owned, Step, Steps, next_steps,
+};
 use crate::machine::job::{JobVerdict, observed_end, verdict_on};
 use crate::machine::memory::{CachedFile, NodeMemory, OwnedUnit};
 use crate::machine::observation::UnitObservation;
@@ -375,6 +377,14 @@ fn believable_part(
         && observed.file.is_some()
         && wanted.is_some_and(|wanted| Some(wanted) != observed.file);
     observed.foreign |= strange;
+    // The host has come to have a unit of that name while nobody looked after ours: what runs is still ours for as long as this run lasts.
+    if observed.foreign
+        && observed.file.is_some()
+        && owned.is_some_and(|entry| entry.is_own_run(&seen.invocation))
+    {
+        observed.foreign = false;
+        OVERRIDDEN.clone_into(&mut observed.obstacle);
+    }
     if let Some(replaced) = owned.and_then(|entry| entry.replaced.as_ref()) {
         observed.outdated |= replaced.run == seen.invocation;
         observed.restarted_for = replaced.find_restart(&seen.invocation, observed.between_runs);
