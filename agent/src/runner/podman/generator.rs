@@ -199,9 +199,9 @@ fn passed_over(input: &GeneratorInput, services: &BTreeMap<PathBuf, GeneratedSer
 #[async_trait]
 impl QuadletGenerator for PodmanGenerator {
     async fn translate_files(&self, input: &GeneratorInput) -> Result<Translation, GeneratorError> {
-        // Two may be asked about one unit at a time.
+        // Two may be asked about one unit at a time, and its name may be as long as a file's can be.
         let number = RUNS.fetch_add(1, Ordering::Relaxed);
-        let output = self.scratch.join(format!("{}-{number}", input.unit));
+        let output = self.scratch.join(number.to_string());
         // What a daemon before this one left there is not this file's.
         let _ = fs::remove_dir_all(&output);
         let made = self.run_in(input, &output).await;
