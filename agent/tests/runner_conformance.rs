@@ -4,11 +4,14 @@
 //! systemd when `MUSTER_CONFORMANCE=systemd` says that this is a host made for it (`tests/tests/conformance.rs` runs it as root inside a
 //! host of the lab); and against a Docker engine when it says `docker`. Then `MUSTER_DOCKER` is the engine's socket,
 //! `MUSTER_DOCKER_IMAGE` an image it has with `sleep` and `false`, and `MUSTER_DOCKER_RESTART` a command that restarts the engine
-//! and leaves its containers running.
+//! and leaves its containers running. With `podman` it is systemd again, with container units that this machine's Podman makes services
+//! of; `MUSTER_PODMAN_IMAGE` is such an image.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is the failure")]
 
 mod support;
+#[path = "runner_conformance/systemd_only.rs"]
+mod systemd_only;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,11 +19,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use muster_common::state::ActiveState;
-use muster_common::unit::{FileHash, UnitName};
+use muster_common::unit::{FileHash, UnitFile, UnitName};
+use musterd::runner::podman::generator::PodmanGenerator;
+use musterd::runner::podman::{HostProcesses, Podman, PodmanProgram, PodmanSettings, PodmanUnits};
 use musterd::runner::systemd::Systemd;
 use musterd::runner::{
-    Runner, RunnerError, RunnerEvent, RunnerEvents, StartOutcome, UnitObservation,
+    Runner, RunnerError, RunnerEvent, RunnerEvents, Sources, StartOutcome, UnitObservation,
 };
 use support::engine::Engine;
 use support::{ScriptedHost, ScriptedRunner, name};
@@ -38,6 +44,41 @@ enum Machine {
     Memory(Arc<ScriptedHost>),
     Systemd,
     Docker(Engine),
+    /// Podman before systemd, with this image.
+    Podman(String),
+}
+
+/// The cluster knows nothing that others name: none of these units names any.
+struct NoFiles;
+
+#[async_trait]
+impl Sources for NoFiles {
+    async fn fetch_files(
+        &self,
+        _: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Arc<UnitFile>>, String> {
+        Ok(BTreeMap::new())
+    }
+}
+
+/// The runner of this machine's Podman, before its systemd.
+fn podman_runner() -> (Podman, RunnerEvents) {
+    let (unit_dir, run_dir) =
+        (PathBuf::from("/run/systemd/system"), PathBuf::from("/run/muster-conformance"));
+    let (systemd, events) = Systemd::new(unit_dir.clone());
+    let copies = run_dir.join("copies");
+    std::fs::create_dir_all(&copies).unwrap();
+    let settings = PodmanSettings {
+        generator: Arc::new(PodmanGenerator::find_program(run_dir.join("made"))),
+        units: PodmanUnits::in_directory(run_dir.join("quadlet")),
+        unit_dir,
+        sources: Arc::new(NoFiles),
+        copies,
+        cluster: "/conformance".to_owned(),
+        made: Arc::new(PodmanProgram),
+        watch: Arc::new(HostProcesses),
+    };
+    Podman::new((Arc::new(systemd), events), settings)
 }
 
 const GOOD: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
@@ -57,6 +98,10 @@ impl Case {
                 let engine = Engine::of_environment();
                 cases.push(Self::of(engine.runner_and_events(), Machine::Docker(engine)));
             }
+            Ok("podman") => {
+                let image = std::env::var("MUSTER_PODMAN_IMAGE").unwrap();
+                cases.push(Self::of(podman_runner(), Machine::Podman(image)));
+            }
             _ => {}
         }
         for case in &mut cases {
@@ -73,7 +118,9 @@ impl Case {
     /// A unit of the suite's own, of the kind this runner runs.
     fn unit(&self, stem: &str) -> UnitName {
         match &self.machine {
-            Machine::Docker(_) => name(&format!("conformance-{stem}.container")),
+            Machine::Docker(_) | Machine::Podman(_) => {
+                name(&format!("conformance-{stem}.container"))
+            }
             _ => name(&format!("conformance-{stem}.service")),
         }
     }
@@ -82,6 +129,11 @@ impl Case {
     fn good(&self) -> String {
         match &self.machine {
             Machine::Docker(engine) => engine.container("RunInit=yes\nExec=sleep 1000000"),
+            // To systemd a container has failed that its stop signal has ended.
+            Machine::Podman(image) => podman_container(
+                image,
+                "RunInit=yes\nExec=sleep 1000000\n[Service]\nSuccessExitStatus=143",
+            ),
             _ => GOOD.to_owned(),
         }
     }
@@ -90,6 +142,9 @@ impl Case {
     fn bad(&self, unit: &UnitName) -> String {
         match &self.machine {
             Machine::Docker(engine) => engine.container("Exec=false\n[Service]\nType=oneshot"),
+            Machine::Podman(image) => {
+                podman_container(image, "Exec=false\n[Service]\nType=oneshot")
+            }
             Machine::Systemd => BAD.to_owned(),
             Machine::Memory(host) => {
                 host.fail_starts(unit.as_str());
@@ -101,7 +156,9 @@ impl Case {
     /// A file that nothing can be started from, and what is said of it.
     fn unloadable(&self) -> (String, &'static str) {
         match &self.machine {
-            Machine::Docker(_) => ("[Container]\nExec=true\n".to_owned(), "Image"),
+            Machine::Docker(_) | Machine::Podman(_) => {
+                ("[Container]\nExec=true\n".to_owned(), "Image")
+            }
             _ => (UNLOADABLE.to_owned(), "bad-setting"),
         }
     }
@@ -158,6 +215,7 @@ impl Case {
             Machine::Memory(host) => boxed(ScriptedRunner::on_host(host)),
             Machine::Systemd => boxed(Systemd::new(PathBuf::from("/run/systemd/system"))),
             Machine::Docker(engine) => boxed(engine.runner_and_events()),
+            Machine::Podman(_) => boxed(podman_runner()),
         };
         let ready = async { while events.recv().await != Some(RunnerEvent::Relist) {} };
         tokio::time::timeout(Duration::from_secs(30), ready).await.unwrap();
@@ -172,7 +230,9 @@ impl Case {
                 host.cut_line(false);
             }
             // It is started again by its socket when somebody calls.
-            Machine::Systemd => systemctl(&["kill", "--signal=KILL", "dbus.service"]),
+            Machine::Systemd | Machine::Podman(_) => {
+                systemctl(&["kill", "--signal=KILL", "dbus.service"]);
+            }
             Machine::Docker(engine) => engine.cut_connections(),
         }
     }
@@ -181,6 +241,11 @@ impl Case {
         self.runner.stop(unit).await.unwrap();
         self.runner.remove(unit).await.unwrap();
     }
+}
+
+/// A container of this image, with these lines, that asks for nothing a host may not give.
+fn podman_container(image: &str, lines: &str) -> String {
+    format!("[Container]\nImage={image}\nPull=never\nNetwork=none\nStopTimeout=1\n{lines}\n")
 }
 
 fn systemctl(arguments: &[&str]) {
@@ -264,6 +329,10 @@ async fn a_crash_is_told() {
             Machine::Memory(host) => host.crash_unit(unit.as_str()),
             Machine::Systemd => systemctl(&["kill", "--signal=KILL", unit.as_str()]),
             Machine::Docker(engine) => engine.kill_container("systemd-conformance-crash").await,
+            Machine::Podman(_) => {
+                let kill = ["kill", "--signal=KILL", "systemd-conformance-crash"];
+                assert!(Command::new("podman").args(kill).status().unwrap().success());
+            }
         }
         case.wait_for_event(&unit, "failed").await;
         case.clean(&unit).await;
@@ -287,7 +356,7 @@ async fn a_unit_of_the_hosts_own_is_known_as_such() {
         };
         match &case.machine {
             Machine::Memory(host) => host.add_foreign_unit(unit.as_str()),
-            Machine::Systemd => {}
+            Machine::Systemd | Machine::Podman(_) => {}
             Machine::Docker(engine) => {
                 // What a container will be called is known from its file.
                 engine.make_foreign("systemd-conformance-foreign").await;
@@ -392,7 +461,7 @@ async fn after_the_runner_executes_itself_anew_nothing_is_missed() {
                 host.cut_line(true);
                 host.cut_line(false);
             }
-            Machine::Systemd => systemctl(&["daemon-reexec"]),
+            Machine::Systemd | Machine::Podman(_) => systemctl(&["daemon-reexec"]),
             Machine::Docker(engine) => engine.restart_engine().await,
         }
         let relist = async { while case.events.recv().await != Some(RunnerEvent::Relist) {} };
@@ -408,7 +477,7 @@ async fn after_the_runner_executes_itself_anew_nothing_is_missed() {
 async fn a_name_of_any_length_that_systemd_takes_runs() {
     for mut case in Case::all().await {
         let kind = match &case.machine {
-            Machine::Docker(_) => ".container",
+            Machine::Docker(_) | Machine::Podman(_) => ".container",
             _ => ".service",
         };
         for length in [230, 244, 245, 246, 250, 254, 255] {
@@ -421,167 +490,6 @@ async fn a_name_of_any_length_that_systemd_takes_runs() {
             assert_eq!((seen.observed.active.as_str(), seen.invocation.len()), ("active", 32));
             case.clean(&unit).await;
             assert_eq!(case.see(&unit).await.observed.file, None, "{length}");
-        }
-    }
-}
-
-/// Services that do not end when they are stopped, or that end by themselves and leave something behind: the file says what
-/// lets the rest go. Those that must have come to a point before a stop are up once they have.
-const LINGERING: [(&str, &str); 4] = [
-    ("none", "KillMode=none\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.1; done'"),
-    (
-        "process",
-        "KillMode=process\nExecStart=/bin/sh -c '(touch /run/ready; until test -e /run/go; do sleep 0.1; done) & exec sleep infinity'\nExecStartPost=/bin/sh -c 'until test -e /run/ready; do sleep 0.05; done'",
-    ),
-    (
-        "spared",
-        "SendSIGKILL=no\nTimeoutStopSec=1\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/ready; until test -e /run/go; do sleep 0.1; done'\nExecStartPost=/bin/sh -c 'until test -e /run/ready; do sleep 0.05; done'",
-    ),
-    (
-        "itself",
-        "Type=oneshot\nKillMode=process\nExecStart=/bin/sh -c '(until test -e /run/go; do sleep 0.1; done) >/dev/null 2>&1 &'",
-    ),
-];
-
-#[tokio::test]
-async fn a_unit_is_not_down_before_the_last_of_its_processes_is() {
-    for mut case in Case::all().await {
-        let Machine::Systemd = &case.machine else { continue };
-        for (stem, service) in LINGERING {
-            for file in ["/run/go", "/run/ready"] {
-                let _ = std::fs::remove_file(file);
-            }
-            let unit = case.unit(&format!("lingers-{stem}"));
-            case.write(&unit, &format!("[Service]\n{service}\n")).await;
-            // Known before, as whatever the daemon starts is.
-            case.see(&unit).await;
-            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{stem}");
-            if stem != "itself" {
-                case.wait_for_event(&unit, "active").await;
-                assert!(!case.runner.wait_until_empty(&unit).await.unwrap(), "{stem}: it runs");
-                case.runner.stop(&unit).await.unwrap();
-            }
-            case.wait_for_event(&unit, "deactivating").await;
-            let seen = case.see(&unit).await;
-            assert_eq!(seen.observed.active, ActiveState::Deactivating, "{stem}");
-            assert!(seen.remark.contains("left behind: "), "{stem}: {}", seen.remark);
-
-            // One that has just begun on this machine sees the same, and waits as well.
-            let next = case.another().await;
-            let again = next.observe_units(&[unit.clone()].into()).await.unwrap();
-            assert_eq!(
-                again.get(&unit).unwrap().observed.active,
-                ActiveState::Deactivating,
-                "{stem}"
-            );
-            let waits = tokio::spawn({
-                let (unit, next) = (unit.clone(), Arc::clone(&next));
-                async move { next.wait_until_empty(&unit).await }
-            });
-            case.see(&unit).await;
-            assert!(!waits.is_finished(), "{stem}: it is not gone");
-            std::fs::write("/run/go", "").unwrap();
-            assert_eq!(waits.await.unwrap(), Ok(true), "{stem}");
-            let ended = if stem == "spared" { "failed" } else { "inactive" };
-            case.wait_for_event(&unit, ended).await;
-            assert_eq!(case.see(&unit).await.observed.active.as_str(), ended, "{stem}");
-            assert!(case.runner.wait_until_empty(&unit).await.unwrap());
-            case.clean(&unit).await;
-        }
-    }
-}
-
-/// Units that do not stop and have no process, so that nothing is in their control groups.
-const EMPTY_AND_UP: [(&str, &str); 2] = [
-    (
-        "remains.service",
-        "[Unit]\nRefuseManualStop=yes\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n",
-    ),
-    (
-        "listens.socket",
-        "[Unit]\nRefuseManualStop=yes\n[Socket]\nListenStream=/run/listens\nService=none.service\n",
-    ),
-];
-
-#[tokio::test]
-async fn a_unit_without_a_process_is_not_down_while_systemd_has_it_up() {
-    for mut case in Case::all().await {
-        let Machine::Systemd = &case.machine else { continue };
-        // What the socket is for, never started.
-        let service = name("none.service");
-        case.write(&service, GOOD).await;
-        for (unit, text) in EMPTY_AND_UP {
-            let unit = name(unit);
-            case.write(&unit, text).await;
-            case.see(&unit).await;
-            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done, "{unit}");
-            case.wait_for_event(&unit, "active").await;
-            let stopped = case.runner.stop(&unit).await;
-            assert!(matches!(stopped, Ok(StartOutcome::Failed { .. })), "{unit}: {stopped:?}");
-            assert!(!case.runner.wait_until_empty(&unit).await.unwrap(), "{unit} is up");
-
-            let text = text.replace("RefuseManualStop=yes", "");
-            case.write(&unit, &text).await;
-            systemctl(&["daemon-reload"]);
-            assert_eq!(case.runner.stop(&unit).await, Ok(StartOutcome::Done), "{unit}");
-            assert!(case.runner.wait_until_empty(&unit).await.unwrap(), "{unit}");
-            case.clean(&unit).await;
-        }
-        case.clean(&service).await;
-    }
-}
-
-#[tokio::test]
-async fn what_lies_in_a_units_place_as_a_link_is_the_hosts() {
-    for case in Case::all().await {
-        let Machine::Systemd = &case.machine else { continue };
-        for (unit, to) in
-            [("sshd.service", "/dev/null"), ("alias.service", "/run/systemd/system/other.service")]
-        {
-            let path = PathBuf::from("/run/systemd/system").join(unit);
-            std::os::unix::fs::symlink(to, &path).unwrap();
-            let unit = name(unit);
-            let seen = case.see(&unit).await.observed;
-            assert!(seen.foreign, "{unit}");
-            assert!(seen.obstacle.contains(to), "{}", seen.obstacle);
-            case.runner.remove(&unit).await.unwrap();
-            assert_eq!(std::fs::read_link(&path).unwrap(), PathBuf::from(to));
-            std::fs::remove_file(&path).unwrap();
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_unit_that_the_host_comes_to_have_is_ours_until_that_run_is_over() {
-    for mut case in Case::all().await {
-        let Machine::Systemd = &case.machine else { continue };
-        for seen_before in [true, false] {
-            let unit = case.unit("overtaken");
-            case.write(&unit, GOOD).await;
-            case.see(&unit).await;
-            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
-            case.wait_for_event(&unit, "active").await;
-            if seen_before {
-                case.see(&unit).await;
-            }
-            let theirs = PathBuf::from("/etc/systemd/system").join(unit.as_str());
-            std::fs::write(&theirs, GOOD).unwrap();
-            // Neither its file nor what systemd makes of it changes what runs.
-            for reloaded in [false, true] {
-                if reloaded {
-                    systemctl(&["daemon-reload"]);
-                }
-                let seen = case.see(&unit).await.observed;
-                assert!(!seen.foreign, "reloaded: {reloaded}");
-                assert!(seen.obstacle.contains("has come to have"), "{}", seen.obstacle);
-            }
-            // The next run is not ours.
-            systemctl(&["restart", unit.as_str()]);
-            assert!(case.see(&unit).await.observed.foreign);
-            systemctl(&["stop", unit.as_str()]);
-            std::fs::remove_file(&theirs).unwrap();
-            systemctl(&["daemon-reload"]);
-            case.clean(&unit).await;
         }
     }
 }

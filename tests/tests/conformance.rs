@@ -1,4 +1,4 @@
-//! The suite that every runner must pass, against the systemd and against the container engine of a real host.
+//! The suite that every runner must pass, against the systemd, the Podman and the container engine of a real host.
 //!
 //! `agent/tests/runner_conformance.rs` runs everywhere against the runner in memory. Here the same program runs as root
 //! inside a host, where it may start, break and re-execute things; and beside it what only containers do.
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use muster_tests::lab::{Host, IMAGE, Lab, Options};
+use muster_tests::lab::{Host, IMAGE, Lab, Options, Release};
 
 /// The suite's program.
 const SUITE: &str = "runner_conformance";
@@ -17,6 +17,22 @@ fn the_systemd_runner_does_what_every_runner_must() -> Result<()> {
     let program = built(SUITE)?;
     let lab = Lab::start(&Options { hosts: 1, etcd: false, ..Options::default() })?;
     passes(lab.host(0)?, &program, "MUSTER_CONFORMANCE=systemd")?;
+    lab.tear_down()
+}
+
+#[test]
+fn the_podman_runner_does_what_every_runner_must() -> Result<()> {
+    let program = built(SUITE)?;
+    let options = Options {
+        hosts: 1,
+        etcd: false,
+        podman: true,
+        release: Some(Release::Trixie),
+        ..Options::default()
+    };
+    let lab = Lab::start(&options)?;
+    let environment = "MUSTER_CONFORMANCE=podman MUSTER_PODMAN_IMAGE=localhost/busybox:latest";
+    passes(lab.host(0)?, &program, environment)?;
     lab.tear_down()
 }
 
