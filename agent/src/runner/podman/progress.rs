@@ -31,7 +31,7 @@ const MONITOR: &str = "conmon";
 /// Most processes that are looked at: a service that starts has few.
 const MOST_PROCESSES: usize = 64;
 
-/// What the processes of a service are doing.
+/// The doings of a service's processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServiceActivity {
     /// The bytes that are there of images being fetched, if any are.
@@ -42,7 +42,7 @@ pub struct ServiceActivity {
 
 /// Whoever sees what the processes of a service are doing.
 pub trait ActivityWatch: Send + Sync + 'static {
-    /// What those of this service are doing now.
+    /// The doings of this service's processes now.
     fn read_activity(&self, service: &UnitName) -> ServiceActivity;
 }
 
@@ -100,7 +100,7 @@ pub(super) struct StartingUnit {
     pub(super) activity: ServiceActivity,
 }
 
-/// What there is to say of a start: of the unit itself, or of the one among those it names that it waits for.
+/// The words on a start, where there are any: on the unit itself, or on the one among those it names that it waits for.
 pub(super) fn progress_text(unit: &StartingUnit, named: &[StartingUnit]) -> Option<String> {
     // systemd starts what a unit names before it, in its own order.
     let waited = named.iter().find(|named| named.active == ActiveState::Activating);
@@ -112,7 +112,7 @@ pub(super) fn progress_text(unit: &StartingUnit, named: &[StartingUnit]) -> Opti
     (unit.active == ActiveState::Activating).then(|| own_progress(unit)).flatten()
 }
 
-/// What a unit itself is about.
+/// The words on a unit by itself.
 fn own_progress(unit: &StartingUnit) -> Option<String> {
     let last = |name: &str| -> Option<String> {
         let mut options = unit.file.options().iter().filter(|option| option.name == name);
@@ -135,12 +135,12 @@ fn own_progress(unit: &StartingUnit) -> Option<String> {
     }
 }
 
-/// What was last said of each unit that is being started.
+/// The last words on each unit that is being started.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProgressRemarks(Arc<Mutex<BTreeMap<UnitName, String>>>);
 
 impl ProgressRemarks {
-    /// What there is to say of a unit that is in this state; empty where there is nothing. systemd may be done with a start
+    /// The words on a unit that is in this state; empty where there are none. systemd may be done with a start
     /// before whoever waits for it has heard.
     pub(super) fn find_remark(&self, unit: &UnitName, active: &ActiveState) -> String {
         let is_starting = matches!(active, ActiveState::Activating | ActiveState::Inactive);
