@@ -21,6 +21,9 @@ const ENGINE_LIMIT: Duration = Duration::from_secs(60);
 /// An engine's data, as the host sees it.
 const DATA: &str = "/var/lib/docker";
 
+/// How the control group begins that Podman puts a container's processes into.
+const PODMANS: &str = "libpod-payload-";
+
 /// A container with processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
@@ -95,9 +98,10 @@ impl Host {
         Ok(())
     }
 
-    /// The number of containers that run on it, whosever they are; cheap enough to be asked again and again.
+    /// The number of containers that run on it, Docker's and Podman's, whosever they are; cheap enough to be asked again and again.
     pub fn count_containers(&self) -> usize {
-        self.cgroups.list_units(&|name| id_of(name).is_some()).len()
+        let is_container = |name: &str| id_of(name).is_some() || name.starts_with(PODMANS);
+        self.cgroups.list_units(&is_container).len()
     }
 
     /// The containers that run on it; more than one of a unit is possible, and wrong.

@@ -43,6 +43,9 @@ pub(crate) struct BenchArguments {
     debian: DebianChoice,
 }
 
+/// Numbers of containers that are started at once, each with its repetitions of a quick run and of a full one.
+const CONTAINERS: [(usize, usize, usize); 3] = [(1, 5, 20), (30, 3, 7), (100, 2, 5)];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scenario {
     /// Decisions in process, without hosts.
@@ -64,6 +67,8 @@ enum Scenario {
     FailoverDefault,
     /// 1, 30 and 100 containers, beside Docker Swarm; the same with Podman, beside systemd.
     Containers,
+    /// Of `containers` what is Podman's.
+    ContainersPodman,
     /// Power cuts with containers.
     ContainersFailover,
     /// 1,000 agents and 10,000 units on this machine: only when it is named.
@@ -208,14 +213,19 @@ impl Bench<'_> {
     fn on_engines(&mut self, options: &Options) {
         let options = Options { containers: true, ..options.clone() };
         if self.is_wanted(Scenario::Containers) {
-            for (count, quick, full) in [(1, 5, 20), (30, 3, 7), (100, 2, 5)] {
+            for (count, quick, full) in CONTAINERS {
                 let repetitions = self.repetitions_of(quick, full);
                 self.run_scenario(&format!("containers, {count}"), &options, |lab| {
                     containers::prepare_images(lab)?;
                     Ok(vec![containers::measure_launch(lab, count, repetitions)?])
                 });
-                // Hosts of their own: where both engines are, each would cost the other time.
-                let options = Options { containers: false, podman: true, ..options.clone() };
+            }
+        }
+        if self.is_wanted(Scenario::Containers) || self.is_wanted(Scenario::ContainersPodman) {
+            // Hosts of their own: where both engines are, each would cost the other time.
+            let options = Options { containers: false, podman: true, ..options.clone() };
+            for (count, quick, full) in CONTAINERS {
+                let repetitions = self.repetitions_of(quick, full);
                 self.run_scenario(&format!("containers with Podman, {count}"), &options, |lab| {
                     podman::prepare_units(lab)?;
                     Ok(vec![podman::measure_launch(lab, count, repetitions)?])
