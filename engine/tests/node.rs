@@ -30,6 +30,7 @@
 //! | `restart` | the daemon comes back: what runs and what is remembered stays |
 //! | `wait SECONDS` | time passes, and every deadline in it comes |
 //! | `states UNIT…`, `states unreadable` | the store has these states of ours when the next session begins, or cannot say |
+//! | `hold`, `hear` | it is busy, and what it is told from now on waits; or it hears all of that at once |
 //! | `leave`, `stay` | the machine is about to go down, or is not after all |
 //! | `release UNIT` | nothing of it is left on a machine that goes down |
 //! | `close` | the daemon ends |
@@ -75,6 +76,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "empty-listing-believed",
         "ended-unit-started",
         "failed-publication-counts",
+        "given-up-watch-believed",
         "held-unit-not-stopped-again",
         "hosts-own-unit-stopped",
         "job-begun-again",

@@ -72,6 +72,8 @@ pub(crate) struct World {
     remembered: bool,
     chains: BTreeMap<UnitName, Vec<Step>>,
     publications: VecDeque<u64>,
+    /// The things that it is told while it is busy.
+    held: Option<Vec<NodeInput>>,
     said: Vec<String>,
 }
 
@@ -129,6 +131,7 @@ impl Default for World {
             remembered: false,
             chains: BTreeMap::new(),
             publications: VecDeque::new(),
+            held: None,
             said: Vec::new(),
         }
     }
@@ -241,6 +244,11 @@ impl World {
                 };
                 self.published = Some(names.iter().map(state).collect());
             }
+            ["hold"] => self.held = Some(Vec::new()),
+            ["hear"] => {
+                let held = self.held.take().unwrap();
+                self.feed_all(held);
+            }
             ["leave"] => self.feed(NodeInput::Leaving(true)),
             ["stay"] => self.feed(NodeInput::Leaving(false)),
             ["release", name] => self.feed(NodeInput::Released(unit(name))),
@@ -314,7 +322,13 @@ impl World {
     }
 
     fn feed(&mut self, input: NodeInput) {
-        let mut inputs = vec![input];
+        match &mut self.held {
+            Some(held) => held.push(input),
+            None => self.feed_all(vec![input]),
+        }
+    }
+
+    fn feed_all(&mut self, mut inputs: Vec<NodeInput>) {
         while !inputs.is_empty() {
             let mut memory = NodeMemory {
                 lease_ends: self.lease_ends,

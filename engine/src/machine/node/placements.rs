@@ -133,24 +133,28 @@ impl Node {
         if self.presence.is_none() {
             return;
         }
+        // A watch that is given up may have sent more by then. It is heard no further, whatever it sent, and another one begins with
+        // everything.
+        if self.listing.retry_at.is_some() {
+            if !is_planted("given-up-watch-believed") {
+                reached("given-up-watch");
+                return;
+            }
+            self.listing.retry_at = None;
+        }
         // A store that lost its data, or that is another one by now, places nothing here: whoever believed that would stop
         // everything. So everything that is sent as a whole says whose it is.
         match event {
             ClusterEvent::Reset(snapshot) if !is_planted("empty-listing-believed") => {
                 self.on_listing(now, memory, snapshot);
             }
-            // What comes after a listing that is not believed is of the same store.
-            event if self.listing.retry_at.is_none() => {
-                self.believe_placements(now, memory, event);
-            }
-            _ => {}
+            event => self.believe_placements(now, memory, event),
         }
     }
 
     /// Believes a listing if the store that gave it holds the cluster that this machine is registered in. To ask afterwards whose
     /// store it is would be too late: another one may answer by then.
     fn on_listing(&mut self, now: Duration, memory: &NodeMemory<'_>, snapshot: Box<Snapshot>) {
-        self.listing.retry_at = None;
         if snapshot.unreadable.contains_key(IDENTITY) {
             let problem = "the record of the cluster's identity cannot be read".to_owned();
             self.report_fact(NodeFact::PlacementsUnknown(problem));
