@@ -101,6 +101,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "settled-unit-restarted",
         "states-of-before-forgotten",
         "stopped-unit-not-released",
+        "superseded-start-counts-as-heard",
         "superseded-wish-forgotten",
         "unanswered-look-not-repeated",
         "unread-states-taken-for-none",

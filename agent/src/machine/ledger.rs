@@ -224,8 +224,8 @@ impl Ledger {
         }
     }
 
-    /// The start that has begun may or may not have been heard of by the runner. It counts as not begun when it is decided
-    /// whether to start, and as begun when it is decided whether to stop.
+    /// The start that has begun is waited for no more, and may or may not have been heard of by the runner. It counts as not begun when it
+    /// is decided whether to start, and as begun when it is decided whether to stop.
     pub fn mark_unsure(&mut self, unit: &UnitName) {
         if let Some(entry) = self.entries.get_mut(unit) {
             (entry.begun, entry.unsure) = (false, true);

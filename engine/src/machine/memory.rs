@@ -44,7 +44,8 @@ pub struct OwnedUnit {
     /// A start has begun and has not settled. In hand only: should the daemon end now, the next one adopts what it finds
     /// running, whereas this one knows that there is something to stop.
     pub begun: bool,
-    /// A start was asked for, and the line to the runner broke before it was known whether it heard. In hand only, as above.
+    /// A start was asked for, and is not waited for any more: the line to the runner broke before it was known whether it heard, or
+    /// something else was wanted meanwhile. In hand only, as above.
     pub unsure: bool,
     /// The run that is to give way to another, if one is.
     pub replaced: Option<ReplacedRun>,

@@ -8,7 +8,7 @@ use muster_common::cluster_id::ClusterId;
 use muster_common::lease::{Lease, LeaseId, Presence};
 use muster_common::machine::MachineId;
 use muster_common::snapshot::{Change, ClusterEvent, Handover, Placement, Snapshot, Unreadable};
-use muster_common::state::{ActiveState, ObservedState};
+use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
 use muster_engine::machine::converge::{Observed, Step};
 use muster_engine::machine::job::{JobEnd, JobRun};
@@ -478,10 +478,14 @@ impl World {
         }
         let prepared = if rest.is_empty() { ChainStart::Complete } else { ChainStart::Begun };
         if !rest.is_empty() {
-            let starts =
-                rest.iter().any(|s| matches!(s, Step::Start { .. } | Step::Restart { .. }));
+            let is_start = |step: &Step| matches!(step, Step::Start { .. });
+            let starts = rest.iter().any(|s| is_start(s) || matches!(s, Step::Restart { .. }));
             if let Some(owned) = self.owned.get_mut(&chain.unit).filter(|_| starts) {
                 owned.begun = true;
+                if let Some(Step::Start { generation }) = rest.iter().find(|s| is_start(s)) {
+                    (owned.owned.generation, owned.owned.desired) =
+                        (*generation, DesiredState::Inactive);
+                }
             }
             if let Some(owned) = self.owned.get_mut(&chain.unit) {
                 owned.owned.stopping |= rest.contains(&Step::Stop);
@@ -544,15 +548,21 @@ impl World {
                 self.change_unit(unit, active);
             }
         }
-        if let Some(owned) = self.owned.get_mut(unit).filter(|_| end == ChainEnd::Dropped) {
-            (owned.begun, owned.unsure) = (false, owned.begun);
-        }
+        self.leave_start(unit, end);
         self.feed(NodeInput::ChainEnded { unit: unit.clone(), end });
     }
 
     fn end_superseded(&mut self, unit: &UnitName, inputs: &mut Vec<NodeInput>) {
         self.chains.remove(unit);
+        self.leave_start(unit, ChainEnd::Superseded);
         inputs.push(NodeInput::ChainEnded { unit: unit.clone(), end: ChainEnd::Superseded });
+    }
+
+    fn leave_start(&mut self, unit: &UnitName, end: ChainEnd) {
+        let left = self.owned.get_mut(unit).filter(|_| end.leaves_start_unsure());
+        if let Some(owned) = left {
+            (owned.begun, owned.unsure) = (false, owned.begun);
+        }
     }
 }
 

@@ -212,6 +212,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("superseded-start-begun", 500, "sim/tests/machine_rules::a_start_that_nobody_wants_any_more_is_not_begun", "that a start that nobody wants any more is not begun"),
     either("superseded-wish-forgotten", 200, MACHINE, "that a chain that was not waited for is followed by a pass"),
     tested("taken-job-begun-again", CONTAINERS, "that a job is not begun again when its engine has taken its container along"),
+    tested("superseded-start-counts-as-heard", MACHINE, "that a start which was not waited for, and is wanted again, is asked for again"),
     tested("temporary-file-named-after-unit", "sim/tests/rules::a_file_with_the_longest_name_there_is_can_be_replaced", "that no unit's name is that of a temporary file"),
     tested("unanswered-lease-hides-all", "sim/tests/store_rules::a_lease_that_nothing_is_known_of_hides_no_other", "that what is known of some leases counts though nothing is known of others"),
     either("unanswered-look-not-repeated", 500, MACHINE, "that a runner that did not answer is asked again"),

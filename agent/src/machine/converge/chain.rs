@@ -102,7 +102,7 @@ impl ChainExecutor {
                 self.take_next(work).await.err()
             };
             if let Some(end) = end {
-                if starting && end == ChainEnd::Dropped {
+                if starting && end.leaves_start_unsure() {
                     self.lock_ledger().mark_unsure(&work.unit);
                 }
                 return end;

@@ -148,8 +148,8 @@ impl Node {
         self.note_owned(memory);
         if let Some(seen) = self.seen.get_mut(unit) {
             seen.observed.outdated = false;
-            // Whether a step that could not be tried has come about, a look has to say.
-            if end == ChainEnd::Dropped {
+            // Whether a step has come about that could not be tried, or was not waited for, a look has to say.
+            if matches!(end, ChainEnd::Dropped | ChainEnd::Superseded) {
                 seen.observed.load.clear();
             }
         }

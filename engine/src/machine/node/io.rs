@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use muster_common::decision::StateUpdate;
 use muster_common::lease::{LeaseId, Presence};
+use muster_common::probe::is_planted;
 use muster_common::snapshot::ClusterEvent;
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{FileHash, UnitFile, UnitName};
@@ -97,6 +98,17 @@ pub enum ChainEnd {
     Dropped,
     /// The unit is not gone, and is to be asked to go once more.
     Held,
+}
+
+impl ChainEnd {
+    /// True where a start that was under way is waited for no more: whether the runner has heard of it nobody knows.
+    pub fn leaves_start_unsure(self) -> bool {
+        match self {
+            Self::Superseded => !is_planted("superseded-start-counts-as-heard"),
+            Self::Dropped => true,
+            Self::Done | Self::Held => false,
+        }
+    }
 }
 
 /// The store's answer to a publication.
