@@ -172,6 +172,31 @@ fn a_userspace_that_could_not_be_told_is_asked_for_again() {
 }
 
 #[test]
+fn a_hook_that_is_taken_away_says_nothing_of_the_userspace() {
+    holds_unless("hook-taken-for-a-run", || {
+        let disk = LossyDisk::new();
+        let unit: UnitName = "a.service".parse().unwrap();
+        let mark = |userspace: Option<&str>| BootMark {
+            machine: "a".to_owned(),
+            userspace: userspace.map(str::to_owned),
+        };
+        let open = || Ledger::open(Arc::new(disk.clone()), PathBuf::from("/run/a")).unwrap();
+        let mut before = open().in_boot(mark(Some("x")));
+        before.record_file(&unit, FileHash::of_text("a")).unwrap();
+        before.record_enabled(&unit, true).unwrap();
+        before.record_settled(&unit, 3, DesiredState::Launched, None).unwrap();
+        // Its line to systemd is cut from its beginning until its machine goes down softly.
+        open().in_boot(mark(None)).record_enabled(&unit, false).unwrap();
+        let generation_in = |userspace: &str| {
+            let found = open().in_boot(mark(Some(userspace)));
+            let owned = &found.get(&unit).unwrap().owned;
+            (owned.generation, owned.enabled)
+        };
+        (generation_in("x"), generation_in("y")) == ((3, false), (0, false))
+    });
+}
+
+#[test]
 fn what_was_written_down_before_the_userspace_was_told_is_of_this_one() {
     holds_unless("written-for-any-userspace", || {
         let disk = LossyDisk::new();

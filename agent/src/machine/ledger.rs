@@ -196,11 +196,14 @@ impl Ledger {
         self.record_file(unit, file)
     }
 
-    /// The unit is enabled, or no longer.
+    /// The unit is enabled, or no longer. A hook is no run: what was carried out is of the boot that it was of.
     pub fn record_enabled(&mut self, unit: &UnitName, enabled: bool) -> io::Result<()> {
         let Some(mut entry) = self.entries.get(unit).cloned() else { return Ok(()) };
         entry.owned.enabled = enabled;
-        self.save_entry(unit, entry)
+        if is_planted("hook-taken-for-a-run") {
+            return self.save_entry(unit, entry);
+        }
+        self.write_entry(unit, entry)
     }
 
     /// A unit that is down is about to be started at this generation: what was carried out before is over, and whatever runs from now on
@@ -299,7 +302,13 @@ impl Ledger {
         self.left.get(unit).is_some_and(|at| now.saturating_duration_since(*at) < REMEMBERED_FOR)
     }
 
+    /// The entry is of this boot from now on.
     fn save_entry(&mut self, unit: &UnitName, entry: OwnedUnit) -> io::Result<()> {
+        self.boots.remove(unit);
+        self.write_entry(unit, entry)
+    }
+
+    fn write_entry(&mut self, unit: &UnitName, entry: OwnedUnit) -> io::Result<()> {
         let record = OwnedRecord {
             file: entry.owned.file,
             generation: entry.owned.generation,
@@ -309,11 +318,10 @@ impl Ledger {
             problem: entry.problem.clone(),
             replaced: entry.replaced.clone(),
             run: entry.run.clone(),
-            boot: self.boot.clone(),
+            boot: self.boots.get(unit).or(self.boot.as_ref()).cloned(),
         };
         // `starting` is what follows from a start in hand; on record it is never so, for the next daemon looks for itself.
         debug_assert!(!entry.owned.starting, "{unit}: {entry:?}");
-        self.boots.remove(unit);
         self.entries.insert(unit.clone(), entry);
         if is_planted("ledger-unsaved") {
             return Ok(());

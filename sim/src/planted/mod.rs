@@ -106,6 +106,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("held-unit-not-stopped-again", 200, MACHINE, "that a unit that did not stop is asked to once more"),
     tested("held-written-late", "sim/tests/store_rules::a_late_word_on_who_is_held_changes_nothing", "that what a leader writes late of who is held changes nothing"),
     tested("held-written-unguarded", "sim/tests/store_rules::whoever_leads_no_more_holds_nobody", "that only the leader writes who is held"),
+    tested("hook-taken-for-a-run", "sim/tests/rules::a_hook_that_is_taken_away_says_nothing_of_the_userspace", "that a unit which is hooked in or no more was carried out in the boot that it was carried out in"),
     either("hooks-outlast-a-departure", 200, "sim/tests/machine_rules::what_was_given_up_is_hooked_into_nothing", "that no boot starts by itself what was given up"),
     either("hosts-own-unit-stopped", 200, MACHINE, "that a unit of the host's own is never touched"),
     either("identity-read-apart", 200, "sim/tests/one_store::placements_and_the_name_of_their_store_are_of_one_store", "that placements and whose they are come of one store"),
