@@ -266,7 +266,8 @@ impl Facts {
         self.forget_starts();
     }
 
-    /// What an earlier restore had taken from the history of a record is there again with the record, if a later one brings it back.
+    /// What an earlier restore had taken from the history of a record is there again with the record, if a later one brings it back; and
+    /// so is the end of a record, if a later one has it no more.
     fn note_brought_back(&mut self, revision: u64) {
         for (key, record) in &self.records {
             let Some(key) = key.strip_prefix(PREFIX) else { continue };
@@ -277,6 +278,14 @@ impl Facts {
                 let (revision, value) =
                     (record.mod_revision.min(revision), Some(record.value.clone()));
                 changes.push(RecordChange { revision, at: self.now, key: key.to_owned(), value });
+            }
+        }
+        for changes in self.unit_changes.values_mut() {
+            let last: BTreeMap<String, bool> =
+                changes.iter().map(|it| (it.key.clone(), it.value.is_some())).collect();
+            let is_gone = |key: &str| !self.records.contains_key(&format!("{PREFIX}{key}"));
+            for (key, _) in last.into_iter().filter(|(key, is_there)| *is_there && is_gone(key)) {
+                changes.push(RecordChange { revision, at: self.now, key, value: None });
             }
         }
     }
@@ -498,4 +507,51 @@ fn unit_of_key(key: &str) -> Option<UnitName> {
 /// A placement, or what a user wants of a unit, if the record can be read.
 pub(crate) fn decode_wanted(value: &[u8]) -> Option<WantedUnit> {
     serde_json::from_slice(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "state/m0/a.service";
+
+    fn put() -> KeyChange {
+        let (key, value) = (format!("{PREFIX}{KEY}"), Bytes::from_static(b"{}"));
+        KeyChange::Put(KeyValue { key, value, create_revision: 1, mod_revision: 1, lease: None })
+    }
+
+    fn delete() -> KeyChange {
+        KeyChange::Delete { key: format!("{PREFIX}{KEY}") }
+    }
+
+    /// What the history says of the record at last.
+    fn is_there(facts: &Facts) -> bool {
+        let changes = facts.changes_of(&"a.service".parse().unwrap());
+        changes.last().is_some_and(|change| change.value.is_some())
+    }
+
+    #[test]
+    fn history_ends_as_the_records_of_the_last_backup_are() {
+        let mut facts = Facts::new();
+        let mut change_at = |second, revision, change, backup: Option<u64>| {
+            facts.now = Micros::from_secs(second);
+            facts.apply_changes(revision, &[change]);
+            if let Some(made) = backup {
+                facts.note_restore(revision, Micros::from_secs(made));
+            }
+        };
+        change_at(1, 1, put(), None);
+        change_at(3, 2, delete(), None);
+        change_at(5, 1, put(), Some(2));
+        change_at(6, 3, delete(), None);
+        // A backup of after the first deletion: nothing changes, and neither deletion is of its history's remembered part.
+        facts.now = Micros::from_secs(7);
+        facts.note_restore(2, Micros::from_secs(4));
+        assert!(!is_there(&facts));
+
+        facts.now = Micros::from_secs(9);
+        facts.apply_changes(1, &[put()]);
+        facts.note_restore(1, Micros::from_secs(2));
+        assert!(is_there(&facts));
+    }
 }
