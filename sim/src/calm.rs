@@ -58,6 +58,9 @@ fn check_machine(facts: &Facts, machine: &Machine, found: &mut Findings) {
     if facts.find_record(&format!("machine/{name}")).is_none() {
         found.push(("not-registered", format!("{name} is not registered")));
     }
+    if !facts.current_members().contains(&name) {
+        found.push(("not-a-member", format!("{name} would be missed by nobody")));
+    }
     let status = daemon.health.status();
     for (part, health) in status.required_components().filter(|(_, health)| !health.ok) {
         let problem = health.problem.clone().unwrap_or_default();

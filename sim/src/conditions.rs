@@ -106,13 +106,24 @@ impl Facts {
         }
     }
 
+    /// The machines that the record of the members names.
+    pub(crate) fn current_members(&self) -> BTreeSet<String> {
+        let members = self.find_record("members").map(|record| &record.value);
+        let members: Option<Members> = members.and_then(|value| serde_json::from_slice(value).ok());
+        members.unwrap_or_default().machines
+    }
+
     /// Sets whether nothing of a machine reaches the store, and whether its daemon knows nothing of the store.
     pub(crate) fn set_silence(&mut self, machine: &str, is_silent: bool, is_cut: bool) {
         let now = self.now;
+        let is_member = self.current_members().contains(machine);
         let condition = self.machines.entry(machine.to_owned()).or_default();
         let was_silent = condition.silent_since.is_some();
         if is_silent && !was_silent && condition.heard_since + BREATH <= now {
             condition.faint_since = None;
+        }
+        if !was_silent && is_silent {
+            condition.missed_since = is_member.then_some(now);
         }
         if was_silent && !is_silent {
             condition.heard_since = now;

@@ -27,6 +27,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("not-spread", "of units that conflict as many run as there are machines"),
     ("note-kept", "a machine that is counted on does not note that the store is away"),
     ("not-there", "a unit that is placed on a machine is there"),
+    ("not-a-member", "a machine that is registered is missed when it goes"),
     ("not-well", "a daemon says that it is well once all is well"),
     ("placed-twice", "a unit is placed on one machine"),
     ("placed-unguarded", "a placement is written only where it is as the plan was made for"),
