@@ -122,6 +122,14 @@ fn nothing_is_written_to_a_store_that_is_not_ours() {
 }
 
 #[test]
+fn a_store_that_takes_the_place_of_ours_takes_no_write() {
+    holds_unless(
+        "identity-not-guarded",
+        passes!(identities::a_store_that_takes_the_place_of_ours_takes_no_write_of_whoever_has_not_looked),
+    );
+}
+
+#[test]
 fn of_two_who_campaign_at_once_one_leads() {
     holds_unless(
         "campaign-unguarded",

@@ -60,7 +60,7 @@ pub use registry::{
     RebootRecords, RebootScope, RebootWatchEvent, Registry, RegistryError, StoreContents,
 };
 pub use store::{
-    CommitOutcome, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_OPERATIONS,
+    CommitOutcome, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_GUARDS, MAX_OPERATIONS,
     MAX_REQUEST_BYTES, Op, Range, Store, StoreError, TimeLeft, Watch, WatchEvent,
 };
 

@@ -12,13 +12,20 @@ impl Guard {
     /// The key it looks at.
     pub fn key(&self) -> &str {
         match self {
-            Self::Modified { key, .. } | Self::Created { key, .. } | Self::Exists { key } => key,
+            Self::Modified { key, .. }
+            | Self::Created { key, .. }
+            | Self::Exists { key }
+            | Self::Holds { key, .. } => key,
         }
     }
 
     /// The bytes it adds to a request, at the most.
     pub(crate) fn request_bytes(&self) -> usize {
-        self.key().len().saturating_add(FRAMING_BYTES)
+        let value = match self {
+            Self::Holds { value, .. } => value.len(),
+            Self::Modified { .. } | Self::Created { .. } | Self::Exists { .. } => 0,
+        };
+        self.key().len().saturating_add(value).saturating_add(FRAMING_BYTES)
     }
 }
 

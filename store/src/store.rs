@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 /// Most operations, and most guards, of one commit: etcd's default `--max-txn-ops`.
 pub const MAX_OPERATIONS: usize = 128;
 
+/// Most guards of a registry's commit: the identity of the cluster is guarded besides.
+pub const MAX_GUARDS: usize = MAX_OPERATIONS - 1;
+
 /// Most bytes of one commit, keys, values and framing: two thirds of etcd's default `--max-request-bytes` (1.5 MiB),
 /// which counts the encoded form.
 pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
@@ -116,6 +119,13 @@ pub enum Guard {
     Exists {
         /// The key.
         key: String,
+    },
+    /// The key has this value.
+    Holds {
+        /// The key.
+        key: String,
+        /// The value, to the byte.
+        value: Bytes,
     },
 }
 

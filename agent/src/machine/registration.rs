@@ -284,7 +284,7 @@ impl RegistrationLoop {
 
     /// The store is this cluster's, which is the machine's.
     fn remember_cluster(&self, cluster: ClusterId) {
-        self.store.registry.allow_writes();
+        self.store.registry.allow_writes_to(cluster);
         self.store.registry.set_own_cluster(cluster);
         if let Err(error) = self.store.cluster.set_current(cluster) {
             tracing::warn!(
@@ -303,7 +303,7 @@ impl RegistrarStore {
             RegistrarRequest::FindCluster => self.find_cluster().await,
             RegistrarRequest::EstablishCluster => {
                 // It is to be ours: the machine is new, or a person says so.
-                self.registry.allow_writes();
+                self.registry.allow_writes_anywhere();
                 let established = self.registry.establish_cluster_identity().await;
                 established.map(RegistrarAnswer::ClusterEstablished)
             }

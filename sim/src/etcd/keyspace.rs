@@ -79,6 +79,7 @@ impl KeySpace {
             Guard::Modified { revision, .. } => record.map_or(0, |r| r.modified) == *revision,
             Guard::Created { revision, .. } => record.map_or(0, |r| r.created) == *revision,
             Guard::Exists { .. } => record.is_some(),
+            Guard::Holds { value, .. } => record.is_some_and(|r| r.value == *value),
         }
     }
 

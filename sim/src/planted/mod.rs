@@ -109,6 +109,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("hook-taken-for-a-run", "sim/tests/rules::a_hook_that_is_taken_away_says_nothing_of_the_userspace", "that a unit which is hooked in or no more was carried out in the boot that it was carried out in"),
     either("hooks-outlast-a-departure", 200, "sim/tests/machine_rules::what_was_given_up_is_hooked_into_nothing", "that no boot starts by itself what was given up"),
     either("hosts-own-unit-stopped", 200, MACHINE, "that a unit of the host's own is never touched"),
+    either("identity-not-guarded", 2000, "sim/tests/store_rules::a_store_that_takes_the_place_of_ours_takes_no_write", "that a store which takes the place of ours takes no write, found out or not"),
     either("identity-read-apart", 200, "sim/tests/one_store::placements_and_the_name_of_their_store_are_of_one_store", "that placements and whose they are come of one store"),
     either("idle-machine-begins-a-cluster", 200, REGISTRATION, "that a machine that was in a cluster takes no emptied store for a new one"),
     tested("interrupted-run-goes-on-unasked", CONTAINERS, "that a container which was cut off while its daemon was away goes on only where it still belongs"),
@@ -231,6 +232,7 @@ pub const PLANTED: &[PlantedFault] = &[
 
 /// The branches of the product that are counted.
 pub const BRANCHES: &[&str] = &[
+    "another-store-not-written",
     "clone-refused",
     "container-started-unheard",
     "container-taken-along-unwatched",

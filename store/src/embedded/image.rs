@@ -187,6 +187,7 @@ impl<'a> ImageDraft<'a> {
             Guard::Modified { revision, .. } => record.map_or(0, |r| r.mod_revision) == *revision,
             Guard::Created { revision, .. } => record.map_or(0, |r| r.create_revision) == *revision,
             Guard::Exists { .. } => record.is_some(),
+            Guard::Holds { value, .. } => record.is_some_and(|r| r.value == *value),
         }
     }
 

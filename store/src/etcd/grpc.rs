@@ -341,6 +341,9 @@ fn encode_transaction(guards: &[Guard], ops: &[Op]) -> Txn {
                 Compare::create_revision(key.as_str(), CompareOp::Equal, signed_revision(*revision))
             }
             Guard::Exists { key } => Compare::create_revision(key.as_str(), CompareOp::Greater, 0),
+            Guard::Holds { key, value } => {
+                Compare::value(key.as_str(), CompareOp::Equal, value.as_ref())
+            }
         })
         .collect();
     let ops: Vec<TxnOp> = ops

@@ -71,6 +71,17 @@ impl Registry {
         self.gate.set_reason(None);
     }
 
+    /// Lets writes pass to the store of this cluster and to no other: each is carried out only where the record of the identity is as it
+    /// was read last. A store that takes its place, between two looks at it or right before a write, takes nothing.
+    pub fn allow_writes_to(&self, cluster: ClusterId) {
+        self.gate.set_cluster(cluster);
+    }
+
+    /// Lets writes pass to whatever store is there: a person says that it is to be ours, or the machine is new.
+    pub fn allow_writes_anywhere(&self) {
+        self.gate.forget_cluster();
+    }
+
     /// The warnings of the store, one sentence each; see [`Store::current_warnings`].
     pub fn store_warnings(&self) -> Vec<String> {
         self.store.current_warnings()

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::{SCHEMA, decode, encode};
 use super::{Registry, RegistryError};
-use crate::store::{CommitOutcome, Guard, KeyValue, Op, Range};
+use crate::store::{Guard, KeyValue, Op, Range};
 
 /// The key below the prefix.
 pub(super) const IDENTITY: &str = "cluster";
@@ -47,7 +47,10 @@ impl Registry {
     ///
     /// The store does not answer, or the record cannot be read.
     pub async fn cluster_identity(&self) -> Result<Option<ClusterId>, RegistryError> {
-        self.read_identity().await?.map(|found| identity_of(&found)).transpose()
+        let Some(found) = self.read_identity().await? else { return Ok(None) };
+        let cluster = identity_of(&found)?;
+        self.gate.note_identity(cluster, found);
+        Ok(Some(cluster))
     }
 
     /// Names the cluster that this daemon's machine belongs to. It holds for all clones.
@@ -76,17 +79,16 @@ impl Registry {
     /// The store does not answer, or the record cannot be read.
     pub async fn establish_cluster_identity(&self) -> Result<ClusterId, RegistryError> {
         for _ in 0..ATTEMPTS {
-            if let Some(found) = self.read_identity().await? {
-                return identity_of(&found);
+            if let Some(found) = self.cluster_identity().await? {
+                return Ok(found);
             }
             let key = format!("{}{IDENTITY}", self.prefix);
             let record = IdentityRecord { schema: SCHEMA, id: self.proposed_identity };
             // Pinned, and the value is like no other: a write that is not answered is known again.
             let guard = Guard::Modified { key: key.clone(), revision: 0 };
             let put = Op::Put { key, value: encode(&record), lease: None };
-            if let CommitOutcome::Done { .. } = self.store.commit(vec![guard], vec![put]).await? {
-                return Ok(self.proposed_identity);
-            }
+            // It is read again, to the byte, since that is what writes go by from then on.
+            self.store.commit(vec![guard], vec![put]).await?;
         }
         Err(RegistryError::Contended { key: IDENTITY.to_owned() })
     }
@@ -97,7 +99,8 @@ impl Registry {
     }
 }
 
-fn identity_of(found: &KeyValue) -> Result<ClusterId, RegistryError> {
+/// The identity that a record of it says.
+pub(super) fn identity_of(found: &KeyValue) -> Result<ClusterId, RegistryError> {
     let record = decode::<IdentityRecord>(&found.value);
     let unreadable = |problem| RegistryError::Unreadable { key: IDENTITY.to_owned(), problem };
     record.map(|record| record.id).map_err(unreadable)

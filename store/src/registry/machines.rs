@@ -24,7 +24,7 @@ const ASKED_AT_ONCE: usize = 32;
 
 impl Registry {
     /// Sets (`Some`) and removes (`None`) run-time metadata of machines, all or nothing. At most
-    /// [`MAX_OPERATIONS`](crate::MAX_OPERATIONS) of them, and none twice.
+    /// [`MAX_GUARDS`](crate::MAX_GUARDS) of them, and none twice.
     pub async fn set_metadata(
         &self,
         changes: &[(MachineId, String, Option<String>)],

@@ -11,11 +11,15 @@ use futures::StreamExt as _;
 
 use crate::limits;
 use crate::store::{
-    CommitOutcome, Guard, KeyValue, MAX_OPERATIONS, MAX_REQUEST_BYTES, Op, Range, Store, StoreError,
+    CommitOutcome, Guard, KeyValue, MAX_GUARDS, MAX_OPERATIONS, MAX_REQUEST_BYTES, Op, Range,
+    Store, StoreError,
 };
 
 /// Commits under way at once. More than a few do not make etcd faster, and each may be a megabyte.
 const UNDER_WAY: usize = 4;
+
+/// Most bytes of a pack: the guard of the cluster's identity comes besides.
+const MAX_PACKED_BYTES: usize = MAX_REQUEST_BYTES - 1024;
 
 /// Guards and operations that belong together.
 #[derive(Debug, Clone, Default)]
@@ -94,9 +98,9 @@ impl Pack {
         let bytes =
             guards.iter().map(|g| g.request_bytes()).chain(ops.iter().map(|op| op.request_bytes()));
         let bytes = self.bytes.saturating_add(bytes.sum());
-        let fits = self.guards.len() + guards.len() <= MAX_OPERATIONS
+        let fits = self.guards.len() + guards.len() <= MAX_GUARDS
             && self.ops.len() + ops.len() <= MAX_OPERATIONS
-            && bytes <= MAX_REQUEST_BYTES;
+            && bytes <= MAX_PACKED_BYTES;
         if !fits && !self.members.is_empty() {
             return false;
         }
@@ -192,6 +196,7 @@ pub(super) async fn guard_holds(store: &Arc<dyn Store>, guard: &Guard) -> Result
         Guard::Modified { revision, .. } => revision_by(|r| r.mod_revision) == *revision,
         Guard::Created { revision, .. } => revision_by(|r| r.create_revision) == *revision,
         Guard::Exists { .. } => found.is_some(),
+        Guard::Holds { value, .. } => found.is_some_and(|r| r.value == *value),
     })
 }
 

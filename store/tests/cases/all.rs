@@ -73,6 +73,7 @@ macro_rules! with_all_cases {
             identities::a_store_of_the_release_before_is_adopted,
             identities::an_identity_nobody_can_read_is_not_replaced,
             identities::nothing_is_written_to_a_store_that_is_not_ours,
+            identities::a_store_that_takes_the_place_of_ours_takes_no_write_of_whoever_has_not_looked,
             late::a_unit_submitted_after_a_destruction_stays,
             late::no_older_state_takes_the_place_of_a_newer_one,
             late::what_is_said_of_machines_stays_as_it_was_said_last,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use muster_common::seed::Seed;
-use muster_store::{Op, Registry, RegistryError, StoreError};
+use muster_store::{Op, Range, Registry, RegistryError, StoreError};
 
 use crate::machines::present;
 use crate::support::Bed;
@@ -67,5 +68,46 @@ pub(crate) async fn nothing_is_written_to_a_store_that_is_not_ours(bed: &Bed) {
     // What keeps a machine in its place is no write to it.
     registry.keep_alive(presence.lease.id).await.unwrap();
     registry.allow_writes();
+    registry.set_metadata(&zone).await.unwrap();
+}
+
+pub(crate) async fn a_store_that_takes_the_place_of_ours_takes_no_write_of_whoever_has_not_looked(
+    bed: &Bed,
+) {
+    let registry = bed.registry();
+    let cluster = registry.establish_cluster_identity().await.unwrap();
+    registry.allow_writes_to(cluster);
+    let presence = present(&registry, "m1").await;
+    let zone = [(presence.machine.clone(), "zone".to_owned(), Some("a".to_owned()))];
+    registry.set_metadata(&zone).await.unwrap();
+    let key = format!("{}cluster", bed.prefix);
+    let other = r#"{"schema":1,"id":"0000000000000000000000000000000f"}"#;
+    let before = bed.store.read(Range::Key(key.clone())).await.unwrap().entries.pop().unwrap();
+    let replace = |value: Bytes| {
+        let ops = vec![Op::Put { key: key.clone(), value, lease: None }];
+        async move { bed.store.commit(Vec::new(), ops).await.unwrap() }
+    };
+    let remove = vec![Op::Delete { key: key.clone() }];
+    let refusal = |outcome: Result<(), RegistryError>| {
+        assert!(
+            matches!(outcome, Err(RegistryError::Store(StoreError::NotOurs { .. }))),
+            "{outcome:?}"
+        );
+    };
+    let other_zone = [(presence.machine.clone(), "rack".to_owned(), Some("b".to_owned()))];
+    // Another cluster's, then nobody's: nothing has been found out, and nothing is written.
+    replace(other.into()).await;
+    refusal(registry.set_metadata(&other_zone).await);
+    bed.store.commit(Vec::new(), remove).await.unwrap();
+    refusal(registry.set_metadata(&other_zone).await);
+    let written = registry.read_snapshot().await.unwrap().metadata;
+    assert!(written[&presence.machine].len() == 1, "{written:?}");
+    // The same identity in other bytes is the same cluster.
+    let value = String::from_utf8(before.value.to_vec()).unwrap().replace(',', ", ");
+    replace(value.into()).await;
+    registry.set_metadata(&other_zone).await.unwrap();
+    // A person says that whatever is there is to be ours.
+    replace(other.into()).await;
+    registry.allow_writes_anywhere();
     registry.set_metadata(&zone).await.unwrap();
 }

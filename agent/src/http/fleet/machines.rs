@@ -9,7 +9,7 @@ use muster_common::api::fleet::MachinePage;
 use muster_common::machine::MachineId;
 use muster_common::text::{self, is_hidden, quote_text};
 use muster_engine::cluster::fleet::fleet_machine;
-use muster_store::MAX_OPERATIONS;
+use muster_store::MAX_GUARDS;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -57,9 +57,9 @@ pub(super) async fn patch_metadata(
         is_json(request.headers(), &["application/json", "application/json-patch+json"])?;
     }
     let operations: Vec<Value> = read_json(request, &app).await?;
-    if operations.len() > MAX_OPERATIONS {
+    if operations.len() > MAX_GUARDS {
         return Err(ApiError::bad_request(format!(
-            "a patch of {} operations, and at most {MAX_OPERATIONS} are carried out at once; send several",
+            "a patch of {} operations, and at most {MAX_GUARDS} are carried out at once; send several",
             operations.len()
         )));
     }
