@@ -122,6 +122,14 @@ fn nothing_is_written_to_a_store_that_is_not_ours() {
 }
 
 #[test]
+fn a_goodbye_of_the_boot_before_says_nothing_of_the_next() {
+    holds_unless(
+        "late-leave-counts-for-next-boot",
+        passes!(late::a_goodbye_of_the_boot_before_says_nothing_of_the_next),
+    );
+}
+
+#[test]
 fn a_store_that_takes_the_place_of_ours_takes_no_write() {
     holds_unless(
         "identity-not-guarded",

@@ -118,6 +118,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("job-restart-numbered-low", "sim/tests/rules::a_job_that_is_started_again_has_a_generation_that_no_earlier_start_had", "that no start of a job has the generation of one that a restored store has forgotten"),
     either("lapsed-lease-relied-on", 2000, MACHINE, "that nothing begins on a machine whose lease is over by its own clock"),
     either("late-answer-counts", 200, MACHINE, "that the answer to an earlier publication is not taken for that to a later one"),
+    tested("late-leave-counts-for-next-boot", "sim/tests/store_rules::a_goodbye_of_the_boot_before_says_nothing_of_the_next", "that a goodbye which comes late is none of the next boot's"),
     either("late-members-taken-for-leave", 200, LEADER, "that the leader's own late write of the members is nobody's leave"),
     either("later-job-start-counts-as-this", 500, MACHINE, "that a job which was begun for a later start is not begun for an earlier one"),
     either("lease-left-half-over", 200, DEPARTURE, "that a machine that leaves in an outage does not end half of its lease"),

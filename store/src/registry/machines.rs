@@ -147,10 +147,13 @@ impl Registry {
     }
 
     /// Takes a machine out of the record of those that belong to the cluster: it goes of its own will, and is not to be
-    /// counted among the lost. `false`: it was not in it.
+    /// counted among the lost. `false`: it was not in it. It is written only while its registration is as it was: a goodbye that comes late,
+    /// when the next boot is registered, is none of that boot's.
     pub async fn remove_member(&self, machine: &MachineId) -> Result<bool, RegistryError> {
         let key = self.key(&Key::Members);
+        let registration = Key::Machine(machine.clone());
         for _ in 0..ATTEMPTS {
+            let registered = self.get(&registration).await?.map_or(0, |found| found.mod_revision);
             let Some(found) = self.get(&Key::Members).await? else { return Ok(false) };
             let unreadable =
                 |problem| RegistryError::Unreadable { key: Key::Members.to_string(), problem };
@@ -159,10 +162,14 @@ impl Registry {
             if !members.remove(machine) {
                 return Ok(false);
             }
-            let guard = Guard::Modified { key: key.clone(), revision: found.mod_revision };
+            let mut guards =
+                vec![Guard::Modified { key: key.clone(), revision: found.mod_revision }];
+            if !is_planted("late-leave-counts-for-next-boot") {
+                guards.push(Guard::Modified { key: self.key(&registration), revision: registered });
+            }
             let value = encode(&MembersRecord::new(&members));
             let put = Op::Put { key: key.clone(), value, lease: None };
-            if let CommitOutcome::Done { .. } = self.store.commit(vec![guard], vec![put]).await? {
+            if let CommitOutcome::Done { .. } = self.store.commit(guards, vec![put]).await? {
                 return Ok(true);
             }
         }

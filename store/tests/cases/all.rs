@@ -79,6 +79,7 @@ macro_rules! with_all_cases {
             late::what_is_said_of_machines_stays_as_it_was_said_last,
             late::a_cordon_set_after_all_were_taken_back_stays,
             late::registrations_and_members_are_not_written_twice,
+            late::a_goodbye_of_the_boot_before_says_nothing_of_the_next,
             crossed::of_two_who_campaign_at_the_same_moment_one_leads,
             crossed::a_file_that_a_backup_names_again_stays,
             crossed::a_lease_that_nothing_is_known_of_hides_no_other,

@@ -2,6 +2,7 @@
 //! asked for has long been repeated, answered, and followed by other writes.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use crate::units::{file, name, write};
 struct Recorder {
     store: Arc<dyn Store>,
     commits: Mutex<Vec<(Vec<Guard>, Vec<Op>)>>,
+    /// Nothing is carried out at first, and nothing is known of it.
+    withholds: AtomicBool,
 }
 
 #[async_trait]
@@ -37,6 +40,9 @@ impl Store for Recorder {
 
     async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<CommitOutcome, StoreError> {
         self.commits.lock().unwrap().push((guards.clone(), ops.clone()));
+        if self.withholds.load(Ordering::Relaxed) {
+            return Err(StoreError::Ambiguous { during: "commit".to_owned(), source: None });
+        }
         self.store.commit(guards, ops).await
     }
 
@@ -65,8 +71,10 @@ struct Late {
 
 impl Late {
     fn new(bed: &Bed) -> Self {
+        let store = Arc::clone(&bed.store);
         let recorder =
-            Arc::new(Recorder { store: Arc::clone(&bed.store), commits: Mutex::default() });
+            Recorder { store, commits: Mutex::default(), withholds: AtomicBool::default() };
+        let recorder = Arc::new(recorder);
         let registry = Registry::new(Arc::<Recorder>::clone(&recorder), &bed.prefix);
         Self { recorder, registry, prefix: bed.prefix.clone() }
     }
@@ -175,6 +183,21 @@ pub(crate) async fn registrations_and_members_are_not_written_twice(bed: &Bed) {
     assert!(registry.set_members(led, &none, &two).await.unwrap());
     registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
     assert!(registry.set_members(led, &one, &one).await.unwrap());
+    late.hold_that_late_writes_change_nothing().await;
+}
+
+pub(crate) async fn a_goodbye_of_the_boot_before_says_nothing_of_the_next(bed: &Bed) {
+    let late = Late::new(bed);
+    let leader = bed.registry();
+    let presence = present(&leader, "m2").await;
+    let led = leader.campaign_for_leadership(&presence).await.unwrap().unwrap();
+    let two: BTreeSet<MachineId> = [m1(), "m2".parse().unwrap()].into();
+    leader.set_members(led, &BTreeSet::new(), &two).await.unwrap();
+    let gone = present(&leader, "m1").await;
+    // It says goodbye, and that is on its way for seconds: until the next boot of it is registered, under the lease of before.
+    late.recorder.withholds.store(true, Ordering::Relaxed);
+    late.registry.remove_member(&m1()).await.unwrap_err();
+    leader.register_machine(&machine("m1"), gone.lease).await.unwrap();
     late.hold_that_late_writes_change_nothing().await;
 }
 
