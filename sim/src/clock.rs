@@ -49,11 +49,11 @@ impl MachineClock {
         self.asleep_since.get_or_insert(now);
     }
 
-    /// It is woken.
-    pub(crate) fn wake_up(&mut self, now: Micros) {
-        if let Some(since) = self.asleep_since.take() {
-            self.slept += now - since;
-        }
+    /// It is woken. Gives the time that it slept.
+    pub(crate) fn wake_up(&mut self, now: Micros) -> Micros {
+        let slept = self.asleep_since.take().map_or(Micros::ZERO, |since| now - since);
+        self.slept += slept;
+        slept
     }
 
     /// True while it sleeps.

@@ -122,8 +122,9 @@ impl World {
             }
             HostFault::SystemdBusy => machine.busies = machine.busies.saturating_sub(1),
             HostFault::Suspended => {
-                machine.wake_up(now);
+                let slept = machine.wake_up(now).to_duration();
                 if let Some(member) = self.member_on(number) {
+                    self.etcd.delay_leases(member, slept);
                     self.end_member_fault(member, MemberFault::Paused);
                 }
             }

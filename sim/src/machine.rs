@@ -282,15 +282,16 @@ impl Machine {
         self.clock.fall_asleep(now);
     }
 
-    /// It is woken, unless another fault keeps it asleep.
-    pub(crate) fn wake_up(&mut self, now: Micros) {
+    /// It is woken, unless another fault keeps it asleep. Gives the time that it slept.
+    pub(crate) fn wake_up(&mut self, now: Micros) -> Micros {
         self.sleeps = self.sleeps.saturating_sub(1);
-        if self.sleeps == 0 {
-            self.clock.wake_up(now);
-            self.power.note_wake();
-            self.known_deadline.set(None);
-            self.stood_still = now;
+        if self.sleeps > 0 {
+            return Micros::ZERO;
         }
+        self.power.note_wake();
+        self.known_deadline.set(None);
+        self.stood_still = now;
+        self.clock.wake_up(now)
     }
 
     /// Power fails.

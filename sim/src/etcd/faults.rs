@@ -43,6 +43,14 @@ impl EtcdCluster {
         std::mem::take(&mut self.out)
     }
 
+    /// The host of a member has slept: its monotonic clock has stood still, which is what a leader counts leases by. Where no other has
+    /// been elected meanwhile, they end later by so much.
+    pub fn delay_leases(&mut self, at: usize, slept: Duration) {
+        if self.leader == Some(at) {
+            self.model.delay_leases(slept);
+        }
+    }
+
     /// Ends a member's process. What hangs on it is reset; what is on its disk stays.
     pub fn kill_member(&mut self, now: Duration, at: usize) -> Vec<EtcdDelivery> {
         self.reset_member(at);

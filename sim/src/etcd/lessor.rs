@@ -101,6 +101,15 @@ impl Lessor {
         }
     }
 
+    /// Every lease ends later by so much.
+    pub(super) fn delay_ends(&mut self, by: Duration) {
+        self.ends.clear();
+        for (lease, held) in &mut self.leases {
+            held.ends = held.ends.map(|ends| ends + by);
+            self.ends.extend(held.ends.map(|ends| (ends, *lease)));
+        }
+    }
+
     /// Nobody counts any more.
     pub(super) fn demote_leader(&mut self) {
         self.ends.clear();

@@ -187,6 +187,11 @@ impl EtcdModel {
         self.lessor.promote_leader(now, extension);
     }
 
+    /// The clock by which the time of leases is counted has stood still for so long.
+    pub fn delay_leases(&mut self, by: Duration) {
+        self.lessor.delay_ends(by);
+    }
+
     /// There is no leader: no lease ends.
     pub fn demote_leader(&mut self) {
         self.lessor.demote_leader();
