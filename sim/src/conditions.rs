@@ -61,6 +61,15 @@ impl Facts {
         }
     }
 
+    /// A member that stood still goes on, and answers what it was asked before it hears what has become of its leader: whoever is cut off
+    /// has been answered by then.
+    pub(crate) fn note_answers(&mut self) {
+        let now = self.now;
+        for condition in self.machines.values_mut() {
+            condition.cut_since = condition.cut_since.map(|since| since.max(now));
+        }
+    }
+
     /// A machine's lease was ended by force: it is as if it had been away until now.
     pub(crate) fn note_setback(&mut self, machine: &str) {
         if let Some(condition) = self.machines.get_mut(machine) {
@@ -116,14 +125,10 @@ impl Facts {
     /// Sets whether nothing of a machine reaches the store, and whether its daemon knows nothing of the store.
     pub(crate) fn set_silence(&mut self, machine: &str, is_silent: bool, is_cut: bool) {
         let now = self.now;
-        let is_member = self.current_members().contains(machine);
         let condition = self.machines.entry(machine.to_owned()).or_default();
         let was_silent = condition.silent_since.is_some();
         if is_silent && !was_silent && condition.heard_since + BREATH <= now {
             condition.faint_since = None;
-        }
-        if !was_silent && is_silent {
-            condition.missed_since = is_member.then_some(now);
         }
         if was_silent && !is_silent {
             condition.heard_since = now;

@@ -49,8 +49,6 @@ pub(crate) struct Condition {
     pub(crate) heard_since: Micros,
     /// The same as [`Self::silent_since`], and moments between two silences that were too short for anything do not count.
     pub(crate) faint_since: Option<Micros>,
-    /// The moment at which it fell silent last, if the record of the members named it then.
-    pub(crate) missed_since: Option<Micros>,
     /// Since when it has had a way to the store through fewer than half of the members.
     pub(crate) narrow_since: Option<Micros>,
     /// The moment at which its lease was ended by force last.

@@ -169,17 +169,24 @@ impl World {
                 self.facts.note_setback(&Shape::machine_name(machine));
             }
             Fault::Loss(machine) => self.mend_link(machine, &[LinkFault::Loss]),
-            Fault::StorePaused => self.set_all_members(MemberFault::Paused, false),
+            Fault::StorePaused => {
+                self.set_all_members(MemberFault::Paused, false);
+                self.facts.note_answers();
+            }
             Fault::StoreAway => self.set_all_members(MemberFault::Down, false),
             Fault::StoreFull => {
                 self.store.full = self.store.full.saturating_sub(1);
                 self.etcd.set_full(self.store.full > 0);
             }
             Fault::MemberKilled(member) => self.end_member_fault(member, MemberFault::Down),
-            Fault::MemberPaused(member) => self.end_member_fault(member, MemberFault::Paused),
+            Fault::MemberPaused(member) => {
+                self.end_member_fault(member, MemberFault::Paused);
+                self.facts.note_answers();
+            }
             Fault::LeaderKilled | Fault::LeaderPaused => {
                 if let Some(member) = self.found_members.remove(&index) {
                     self.end_member_fault(member, leader_fault(&fault));
+                    self.facts.note_answers();
                 }
             }
             Fault::MemberCut(member) => self.cut_member(member, false),

@@ -101,6 +101,14 @@ fn whoever_takes_its_leave_is_not_written_back() {
 }
 
 #[test]
+fn whoever_is_back_after_its_leave_is_a_member_from_its_registration_on() {
+    holds_unless(
+        "members-by-leader-alone",
+        passes!(machines::whoever_is_back_after_its_leave_is_a_member_from_its_registration_on),
+    );
+}
+
+#[test]
 fn nothing_is_left_of_a_machine_that_is_forgotten() {
     holds_unless(
         "forgotten-machine-leaves-records",

@@ -92,11 +92,8 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
         machines.contains(machine)
             && facts.now >= *from
             && facts.now < *to + ttl
-            // One that was away before is lost for itself, and so is one that is back and of which its leader, behind a bad line, has not
-            // written that yet.
-            && facts.machines.get(machine).is_some_and(|c| {
-                (c.is_well || c.since + RETURN >= *from) && c.missed_since.is_some()
-            })
+            // One that was away before is lost for itself.
+            && facts.machines.get(machine).is_some_and(|c| c.is_well || c.since + RETURN >= *from)
             && are_half_gone(facts, machines, lease_of(ttl))
     });
     if let Some((machines, _, _)) = together {

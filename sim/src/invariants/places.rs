@@ -16,6 +16,8 @@ pub(crate) fn check_places(facts: &Facts, changes: &[KeyChange]) -> Findings {
         .iter()
         .filter(|change| matches!(change, KeyChange::Put(_)))
         .filter_map(|change| parse_place(change.key().strip_prefix(PREFIX)?))
+        // A unit that is on the move is told at both homes of a change of its file.
+        .filter(|(machine, unit)| !facts.was_placed_before(machine, unit))
         .map(|(machine, unit)| (machine.to_owned(), unit))
         .collect();
     if placed.is_empty() {

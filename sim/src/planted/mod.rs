@@ -139,6 +139,7 @@ pub const PLANTED: &[PlantedFault] = &[
     planted("lost-lease-unnoticed", 50, "that a machine whose lease is gone registers anew"),
     planted("lost-watch-empties-placements", 50, "that what is known stays known when the store falls silent"),
     planted("mass-loss-moved", 50, "that half of the machines lost together keep their units"),
+    either("members-by-leader-alone", 3000, "sim/tests/store_rules::whoever_is_back_after_its_leave_is_a_member_from_its_registration_on", "that a machine which is back is missed from its registration on, whether a leader has looked or not"),
     either("members-not-recorded", 200, LEADER, "that the next leader knows who belongs to the cluster"),
     either("members-under-way-taken-for-leave", 1000, LEADER, "that the leader's own write of the members is nobody's leave, though the watch tells of it first"),
     tested("memory-outlives-userspace", CONTAINERS, "that after a soft-reboot no container counts as running or failed for what it was before"),

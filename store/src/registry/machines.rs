@@ -12,6 +12,7 @@ use muster_runtime::{Instant, timeout_at};
 use super::decode::read;
 use super::guarded::RecordChange;
 use super::keys::Key;
+use super::packing::CommitPiece;
 use super::records::{MachineRecord, MembersRecord, MetadataRecord, decode, encode};
 use super::{CommitError, Leadership, Presence, Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, KeyValue, Lease, LeaseId, Op, StoreError, TimeLeft};
@@ -216,6 +217,7 @@ impl Registry {
         let id = Key::Machine(machine.id.clone());
         let key = self.key(&id);
         let value = encode(&MachineRecord::new(machine));
+        let mut membership = self.membership_piece(machine).await?;
         for _ in 0..ATTEMPTS {
             let found = self.get(&id).await?;
             if found.as_ref().is_some_and(|record| !may_replace(record)) {
@@ -224,15 +226,38 @@ impl Registry {
             let revision = found.as_ref().map_or(0, |record| record.mod_revision);
             let guard = Guard::Modified { key: key.clone(), revision };
             let put = Op::Put { key: key.clone(), value: value.clone(), lease: Some(lease.id) };
+            let CommitPiece { mut guards, mut ops } = membership.take().unwrap_or_default();
+            guards.push(guard);
+            ops.push(put);
             // The guard makes sure that the record we found is the one we replace, and so that `created` is right.
-            if let CommitOutcome::Done { revision } =
-                self.store.commit(vec![guard], vec![put]).await?
-            {
+            if let CommitOutcome::Done { revision } = self.store.commit(guards, ops).await? {
                 let created = found.map_or(revision, |record| record.create_revision);
                 return Ok(Presence { machine: machine.id.clone(), lease, created });
             }
         }
         Err(RegistryError::Contended { key: id.to_string() })
+    }
+
+    /// What makes a machine that registers a member again, after it had taken its leave. The leader does so as well, once it has heard; but
+    /// from the first moment on a machine is to be missed when it goes, also where there is no leader, or one behind a bad line. It is tried
+    /// once: of many that come back together the leader makes members. `None`: it is one, or nobody has recorded any.
+    async fn membership_piece(&self, machine: &Machine) -> Result<Option<CommitPiece>, StoreError> {
+        if machine.leaving || is_planted("members-by-leader-alone") {
+            return Ok(None);
+        }
+        let Some(found) = self.get(&Key::Members).await? else { return Ok(None) };
+        // One that nobody can read is for the leader to replace.
+        let Ok(record) = decode::<MembersRecord>(&found.value) else { return Ok(None) };
+        let mut members = record.into_machines();
+        if members.is_empty() || !members.insert(machine.id.clone()) {
+            return Ok(None);
+        }
+        let value = encode(&MembersRecord::new(&members));
+        let KeyValue { key, mod_revision: revision, .. } = found;
+        Ok(Some(CommitPiece {
+            guards: vec![Guard::Modified { key: key.clone(), revision }],
+            ops: vec![Op::Put { key, value, lease: None }],
+        }))
     }
 
     /// Holds while a machine is registered as it was when it got this presence.

@@ -238,6 +238,28 @@ pub(crate) async fn members_are_recorded_and_take_their_leave(bed: &Bed) {
     assert!(matches!(error, CommitError::Deposed), "{error:?}");
 }
 
+pub(crate) async fn whoever_is_back_after_its_leave_is_a_member_from_its_registration_on(
+    bed: &Bed,
+) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    let members = || async { registry.read_snapshot().await.unwrap().members };
+    let ids = |names: &[&str]| names.iter().map(|id| id.parse().unwrap()).collect();
+    assert_eq!(members().await, BTreeSet::new(), "nobody has led yet");
+    let led = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
+    assert!(registry.set_members(led, &BTreeSet::new(), &ids(&["m1", "m2"])).await.unwrap());
+    registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
+    // Its record is written once more while it goes.
+    let lease = registry.grant_lease(Duration::from_secs(30)).await.unwrap();
+    let going = Machine { leaving: true, ..machine("m2") };
+    registry.register_machine(&going, lease).await.unwrap();
+    assert_eq!(members().await, ids(&["m1"]));
+    registry.register_machine(&machine("m2"), lease).await.unwrap();
+    assert_eq!(members().await, ids(&["m1", "m2"]), "no leader has looked");
+    present(&registry, "m3").await;
+    assert_eq!(members().await, ids(&["m1", "m2", "m3"]));
+}
+
 pub(crate) async fn the_time_left_of_each_machine_is_told(bed: &Bed) {
     const TIME: Duration = Duration::from_secs(30);
     let registry = bed.registry();
