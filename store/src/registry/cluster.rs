@@ -10,7 +10,7 @@ use muster_common::snapshot::Snapshot;
 use super::access::Registry;
 use super::decode::Decoder;
 use super::error::RegistryError;
-use super::identity::IDENTITY;
+use super::identity_record::IDENTITY;
 use super::keys::{self, Key};
 use super::watch::{ClusterWatch, watch_range};
 use crate::store::Range;

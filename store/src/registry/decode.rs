@@ -12,7 +12,7 @@ use super::records::{
     CordonRecord, FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord,
     PlaceRecord, StateRecord, UnitRecord, decode,
 };
-use super::{identity, reboots};
+use super::{identity_record, reboots};
 use crate::store::{KeyChange, KeyValue, Listing};
 
 /// Follows a range of records: a snapshot first, then what changes.
@@ -47,7 +47,7 @@ impl Decoder {
 
     /// The same from a listing that has the cluster's identity besides.
     pub(super) fn reset_identified(&mut self, listing: &Listing) -> Snapshot {
-        let cluster = identity::find_identity(&self.prefix, &listing.entries);
+        let cluster = identity_record::find_identity(&self.prefix, &listing.entries);
         Snapshot { cluster, ..self.reset(listing) }
     }
 
@@ -90,7 +90,7 @@ impl Decoder {
             // Records of reboots and the cluster's identity are no part of a snapshot, but one that cannot be read is to be seen.
             Err(BadKey::Foreign) => {
                 let problem = reboots::record_problem(&below, &record.value)
-                    .or_else(|| identity::record_problem(&below, &record.value));
+                    .or_else(|| identity_record::record_problem(&below, &record.value));
                 match problem {
                     Some(problem) => Err(Unreadable { key: below, problem }),
                     None => Ok(None),

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use muster_common::cluster_id::ClusterId;
 use muster_common::probe::{is_planted, reached};
 
-use super::identity::identity_of;
+use super::identity_record::identity_of;
 use crate::limits::describe;
 use crate::store::{
     CommitOutcome, Guard, KeyValue, Lease, LeaseId, Listing, Op, Range, Store, StoreError,

@@ -44,6 +44,7 @@ mod forget;
 mod gate;
 mod guarded;
 mod identity;
+mod identity_record;
 mod keys;
 mod leader;
 mod machines;
