@@ -205,8 +205,10 @@ fn check_running(
         found.push(("runs-unwanted", format!("{name} runs {unit}, which is to be loaded only")));
     }
     // What a start that is under way carries out is told when it has ended: a job of systemd's waits for others of its, and a
-    // container for its image. So is what waits for a stop or a removal of before. That they end is seen by `not-running`.
-    let settled = is.active.is_settled() && !machine.notes.is_under_way(unit);
+    // container for its image. So is what waits for a stop or a removal of before, another's that it conflicts with included. That they
+    // end is seen by `not-running`.
+    let waits = unit.as_str().starts_with("spread@") && machine.notes.is_conflict_under_way();
+    let settled = is.active.is_settled() && !machine.notes.is_under_way(unit) && !waits;
     let told = state.is_some_and(|state| {
         let is_same = state.active == is.active || is_container(unit) && is_told(&state, &is);
         is_same && (!settled || state.generation == place.generation)

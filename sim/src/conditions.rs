@@ -57,6 +57,9 @@ impl Facts {
     pub(crate) fn set_narrow_way(&mut self, machine: &str, is_narrow: bool) {
         let now = self.now;
         if let Some(condition) = self.machines.get_mut(machine) {
+            if condition.narrow_since.is_some() {
+                condition.narrow_until = now;
+            }
             condition.narrow_since = condition.narrow_since.or(Some(now)).filter(|_| is_narrow);
         }
     }

@@ -51,6 +51,8 @@ pub(crate) struct Condition {
     pub(crate) faint_since: Option<Micros>,
     /// Since when it has had a way to the store through fewer than half of the members.
     pub(crate) narrow_since: Option<Micros>,
+    /// The moment at which that was over last.
+    pub(crate) narrow_until: Micros,
     /// The moment at which its lease was ended by force last.
     pub(crate) set_back: Option<Micros>,
     /// Since when its container engine works; `None` where it has none, and while something is wrong with it.

@@ -87,6 +87,11 @@ impl CallNotes {
         self.lock().under_way.contains_key(unit)
     }
 
+    /// The same for any unit that conflicts with others: one of them waits for another's stop.
+    pub(crate) fn is_conflict_under_way(&self) -> bool {
+        self.lock().under_way.keys().any(|unit| unit.as_str().starts_with("spread@"))
+    }
+
     fn begin_call(&self, unit: &UnitName) -> CallUnderWay {
         *self.lock().under_way.entry(unit.clone()).or_default() += 1;
         CallUnderWay { notes: self.clone(), unit: unit.clone() }

@@ -130,6 +130,9 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
     let since = silent.map_or(since, |silent| silent.min(since));
     let long = outage.filter(|(began, end)| *end - *began >= Micros(lease.0 * 2 / 3));
     let unnoticed = long.map_or(Micros::ZERO, |(began, end)| end - began.max(since));
+    // What was asked of members that were silent right before, all but a few, may have cost it the renewals of a lease.
+    let was_narrow = condition.narrow_until + RETURN >= since;
+    let since = if was_narrow { since - lease.min(since) } else { since };
     let away = facts.now - since - unnoticed;
     // Its last renewal may be a third of the lease ago, and some of the rest is lost to clocks and messages.
     let least = Micros(lease.0 / 2);
