@@ -29,14 +29,19 @@ fn each_is_sound_and_explains_itself() {
     assert_eq!(
         names,
         [
+            "clerk.container",
             "hello.service",
             "node-info.service",
             "page@.container",
             "pages.volume",
+            "shelf.volume",
+            "shop.pod",
             "tidy.service",
             "tidy.timer",
+            "till@.container",
             "web-announce@.service",
             "web@.service",
+            "window.container",
         ]
     );
     for (name, (file, checked)) in &examples {
@@ -60,6 +65,8 @@ fn they_ask_of_the_scheduler_what_they_show() {
     assert!(announce.machine_of.iter().map(UnitName::as_str).eq(["web@1.service"]));
     let page = requirements("page@.container", "page@1.container");
     assert!(page.conflicts.iter().any(|pattern| pattern.matches_name("page@2.container")));
+    let till = requirements("till@.container", "till@1.container");
+    assert!(till.machine_of.iter().map(UnitName::as_str).eq(["shop.pod"]));
     assert!(requirements("node-info.service", "node-info.service").global);
     let timer = requirements("tidy.timer", "tidy.timer");
     assert!(timer.machine_of.iter().map(UnitName::as_str).eq(["tidy.service"]));

@@ -62,7 +62,7 @@ impl Release {
     }
 
     /// True when its Podman reads Quadlet's files.
-    pub(super) fn has_quadlet(self) -> bool {
+    pub fn has_quadlet(self) -> bool {
         self == Self::Trixie
     }
 }

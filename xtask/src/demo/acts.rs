@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use muster_tests::lab::{Host, Lab, wait_until};
 
+use super::podman;
 use crate::shell;
 use crate::story::Story;
 
@@ -20,17 +21,31 @@ const OUTAGE_LIMIT: Duration = Duration::from_secs(15);
 /// The time that is "promptly" to a person at a terminal.
 const PROMPT_LIMIT: Duration = Duration::from_secs(3);
 
-/// Tells all of it. An error is something the story cannot go on without.
-pub(super) fn play_acts(story: &mut Story, lab: &Lab) -> Result<()> {
+/// The two instances of the template that the story goes on with.
+#[derive(Debug, Clone, Copy)]
+struct InstancePair {
+    /// The one that is never touched.
+    kept: u8,
+    /// The one whose host loses power.
+    moved: u8,
+}
+
+/// Tells all of it, with the chapters about Podman where the hosts have it. An error is something the story cannot go on without.
+pub(super) fn play_acts(story: &mut Story, lab: &Lab, podman: bool) -> Result<()> {
     show_machines(story, lab)?;
     submit_units(story, lab)?;
     start_units(story, lab)?;
     show_refusal(story, lab)?;
     show_status(story, lab)?;
     run_containers(story, lab)?;
-    power_cut(story, lab)?;
-    cut_the_store(story, lab)?;
-    destroy_units(story, lab)
+    if podman {
+        podman::run_pod(story, lab)?;
+    } else {
+        println!("\n(No pods: the Podman of these hosts is older than Quadlet.)");
+    }
+    let pair = power_cut(story, lab, podman)?;
+    cut_the_store(story, lab, pair)?;
+    destroy_units(story, lab, podman)
 }
 
 fn show_machines(story: &mut Story, lab: &Lab) -> Result<()> {
@@ -139,28 +154,44 @@ fn run_containers(story: &mut Story, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn power_cut(story: &mut Story, lab: &Lab) -> Result<()> {
+fn power_cut(story: &mut Story, lab: &Lab, podman: bool) -> Result<InstancePair> {
     story.begin_chapter("A host loses power and comes back");
-    story.run_succeeding(lab.host(0)?, "musterctl destroy web@3")?;
-    let (first, lost) = (only_host(lab, 1)?, only_host(lab, 2)?);
-    let invocation = invocation_id(first, 1)?;
+    // Each host has one instance of web@. The one that is cut has the most to lose.
+    let lost = if podman { podman::find_shop(lab)? } else { only_host(lab, 2)? };
+    let pair = choose_pair(lab, lost)?;
+    let InstancePair { kept, moved } = pair;
+    let spare = 6 - kept - moved;
+    story.run_succeeding(lab.host(0)?, &format!("musterctl destroy web@{spare}"))?;
+    let (first, moved_unit) = (only_host(lab, kept)?, format!("web@{moved}.service"));
+    let invocation = invocation_id(first, kept)?;
     let begin = Instant::now();
-    story.tell_event(&format!("power cut of {}, the host of web@2", lost.name()), || {
-        lost.power_cut()
-    })?;
-    story.claim_within(begin, FAILOVER_LIMIT, "web@2 runs elsewhere", || {
-        match lab.active_on("web@2.service").len() {
-            0 => Err("it runs nowhere"),
-            _ => Ok(()),
-        }
+    let whose = if podman { "the host of the pod" } else { "the host" };
+    let event = format!("power cut of {}, {whose} and of web@{moved}", lost.name());
+    story.tell_event(&event, || lost.power_cut())?;
+    story.claim_within(begin, FAILOVER_LIMIT, &format!("web@{moved} runs elsewhere"), || match lab
+        .active_on(&moved_unit)
+        .len()
+    {
+        0 => Err("it runs nowhere"),
+        _ => Ok(()),
     });
-    story.claim_within(begin, FAILOVER_LIMIT, "and so do both containers", || {
+    story.claim_within(begin, FAILOVER_LIMIT, "both containers of Docker's run", || {
         one_of(lab, "page@1.container").and(one_of(lab, "page@2.container")).map(|_| ())
     });
+    if podman {
+        podman::claim_move(story, lab, lost, begin);
+    }
     story.run_succeeding(first, "musterctl list-machines")?;
     story.run_succeeding(first, "musterctl list-units")?;
-    let new = only_host(lab, 2)?;
-    story.check_claim(new.name() != first.name(), "and not beside web@1, which it conflicts with");
+    let new = only_host(lab, moved)?;
+    let apart = new.name() != first.name();
+    story.check_claim(
+        apart,
+        &format!("web@{moved} is not beside web@{kept}, which it conflicts with"),
+    );
+    if podman {
+        podman::visit_shop(story, lab, podman::find_shop(lab)?)?;
+    }
 
     let begin = Instant::now();
     story.tell_event(&format!("{} is switched on again", lost.name()), || lost.power_on())?;
@@ -170,24 +201,35 @@ fn power_cut(story: &mut Story, lab: &Lab) -> Result<()> {
     story.run_succeeding(first, "musterctl list-machines")?;
     // Two rounds of the slowest loop there is: whatever was going to move would have moved.
     let stayed = holds_for(Duration::from_secs(5), || {
-        !lost.is_active("web@2.service")
-            && new.is_active("web@2.service")
-            && first.is_active("web@1.service")
+        !lost.is_active(&moved_unit)
+            && new.is_active(&moved_unit)
+            && first.is_active(&format!("web@{kept}.service"))
+            && podman::is_gone(lost)
     });
     story.check_claim(stayed, "nothing moved");
     story.check_claim(
-        self::invocation_id(first, 1)? == invocation,
-        "web@1 was never touched: same InvocationID",
+        self::invocation_id(first, kept)? == invocation,
+        &format!("web@{kept} was never touched: same InvocationID"),
     );
-    Ok(())
+    Ok(pair)
 }
 
-fn cut_the_store(story: &mut Story, lab: &Lab) -> Result<()> {
+/// The instance on the host that is to be cut, and the first of the others.
+fn choose_pair(lab: &Lab, lost: &Host) -> Result<InstancePair> {
+    let is_there =
+        |instance: u8| only_host(lab, instance).is_ok_and(|host| host.name() == lost.name());
+    let moved = (1..=3).find(|instance| is_there(*instance));
+    let moved = moved.with_context(|| format!("no instance on {}", lost.name()))?;
+    Ok(InstancePair { kept: if moved == 1 { 2 } else { 1 }, moved })
+}
+
+fn cut_the_store(story: &mut Story, lab: &Lab, pair: InstancePair) -> Result<()> {
     story.begin_chapter("etcd is away for a while, on all hosts");
-    let hosts = [only_host(lab, 1)?, only_host(lab, 2)?];
+    let instances = [pair.kept, pair.moved];
+    let hosts = [only_host(lab, pair.kept)?, only_host(lab, pair.moved)?];
     let ids = |story: &mut Story| -> Result<Vec<String>> {
         let mut ids = Vec::new();
-        for (instance, host) in [1, 2].into_iter().zip(hosts) {
+        for (instance, host) in instances.into_iter().zip(hosts) {
             let line = format!("systemctl show --property=InvocationID --value web@{instance}");
             ids.push(story.run_succeeding(host, &line)?.stdout);
         }
@@ -199,7 +241,7 @@ fn cut_the_store(story: &mut Story, lab: &Lab) -> Result<()> {
             .map(|_| ())
     })?;
     let running = || {
-        [1, 2]
+        instances
             .into_iter()
             .zip(hosts)
             .all(|(instance, host)| host.is_active(&format!("web@{instance}.service")))
@@ -230,7 +272,7 @@ fn cut_the_store(story: &mut Story, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn destroy_units(story: &mut Story, lab: &Lab) -> Result<()> {
+fn destroy_units(story: &mut Story, lab: &Lab, podman: bool) -> Result<()> {
     story.begin_chapter("Destroyed is gone, from every host and from the store");
     let n1 = lab.host(0)?;
     story.run_succeeding(n1, "musterctl destroy web@1 web@2 web@3 web@4 web@.service")?;
@@ -238,19 +280,22 @@ fn destroy_units(story: &mut Story, lab: &Lab) -> Result<()> {
         n1,
         "musterctl destroy page@1.container page@2.container page@.container pages.volume",
     )?;
+    if podman {
+        podman::destroy_pod(story, n1)?;
+    }
     for host in lab.hosts() {
         let units = host.active_units(|name| name.starts_with("web@") || name.starts_with("page@"));
-        let files =
-            host.exec(&["sh", "-c", "ls -d /run/systemd/system/web@* 2>/dev/null; true"])?;
-        let gone = units.is_empty() && files.stdout.is_empty();
+        let line = "ls -d /run/systemd/system/web@* /run/systemd/system/till@* \
+                    /run/systemd/system/shop-pod.service 2>/dev/null; true";
+        let files = host.exec(&["sh", "-c", line])?;
+        let gone = units.is_empty() && files.stdout.is_empty() && podman::is_gone(host);
         story.check_claim(
             gone,
             &format!("{} runs none of them and has no file of them", host.name()),
         );
     }
     let list = story.run_succeeding(n1, "musterctl list-unit-files --no-legend")?;
-    let empty = !list.stdout.contains("web@") && !list.stdout.contains("page");
-    story.check_claim(empty, "the list is empty");
+    story.check_claim(list.stdout.trim().is_empty(), "the list is empty");
     let line = "etcdctl get --prefix /muster/v1/ --keys-only | grep -E '/(unit|file|place|state)/' || true";
     let keys = story.run_succeeding(n1, line)?;
     // A file's text stays until no unit names it, so none may be left either.
@@ -276,7 +321,7 @@ fn only_host(lab: &Lab, instance: u8) -> Result<&Host> {
 }
 
 /// The one host a unit runs on.
-fn one_of<'a>(lab: &'a Lab, unit: &str) -> Result<&'a Host> {
+pub(super) fn one_of<'a>(lab: &'a Lab, unit: &str) -> Result<&'a Host> {
     match lab.active_on(unit).as_slice() {
         [host] => Ok(host),
         hosts => {
@@ -287,7 +332,7 @@ fn one_of<'a>(lab: &'a Lab, unit: &str) -> Result<&'a Host> {
 }
 
 /// A host that is none of these.
-fn another_host<'a>(lab: &'a Lab, taken: &[&Host]) -> Result<&'a Host> {
+pub(super) fn another_host<'a>(lab: &'a Lab, taken: &[&Host]) -> Result<&'a Host> {
     lab.hosts()
         .iter()
         .find(|host| taken.iter().all(|taken| taken.name() != host.name()))

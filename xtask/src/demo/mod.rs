@@ -1,13 +1,14 @@
 //! `cargo xtask demo`: three hosts, and what a user gets from Muster on them.
 
 mod acts;
+mod podman;
 mod reboot;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use muster_tests::lab::{Lab, Options};
+use muster_tests::lab::{Lab, Options, Release};
 
 use crate::story::Story;
 use crate::{build, lab};
@@ -39,29 +40,42 @@ enum DemoPart {
 }
 
 pub(crate) fn run_demo(arguments: &DemoArguments) -> Result<()> {
-    let release = arguments.debian.chosen_release();
-    let binaries = build::prepare_hosts(arguments.binaries.as_deref(), release)?;
+    let release = arguments.debian.chosen_release().map_or_else(Release::from_environment, Ok)?;
+    let binaries = build::prepare_hosts(arguments.binaries.as_deref(), Some(release))?;
+    let containers = arguments.story == DemoPart::Units;
+    let podman = containers && release.has_quadlet();
+    let engines = match (containers, podman) {
+        (true, true) => ", dockerd, Podman",
+        (true, false) => ", dockerd",
+        (false, _) => "",
+    };
     let mut story = Story::begin();
-    let lab =
-        story.tell_event("three hosts boot: systemd, etcd, dockerd and musterd on each", || {
+    let lab = story.tell_event(
+        &format!("three hosts boot: systemd, etcd{engines} and musterd on each"),
+        || {
             let configuration = match arguments.story {
                 DemoPart::Units => String::new(),
                 DemoPart::Reboot => reboot::CONFIGURATION.to_owned(),
             };
-            let containers = arguments.story == DemoPart::Units;
             let name = arguments.keep.then(|| arguments.name.clone());
             let options = Options {
                 name,
                 binaries: Some(binaries),
                 configuration,
                 containers,
-                release,
+                podman,
+                release: Some(release),
                 ..Options::default()
             };
-            Lab::start(&options)
-        })?;
+            let lab = Lab::start(&options)?;
+            if podman {
+                podman::name_image(&lab)?;
+            }
+            Ok(lab)
+        },
+    )?;
     let outcome = match arguments.story {
-        DemoPart::Units => acts::play_acts(&mut story, &lab),
+        DemoPart::Units => acts::play_acts(&mut story, &lab, podman),
         DemoPart::Reboot => reboot::play_reboots(&mut story, &lab),
     };
     if arguments.keep {
