@@ -114,6 +114,32 @@ fn what_is_replaced_and_not_started_is_read_all_the_same() {
 }
 
 #[test]
+fn what_a_timer_has_started_from_the_file_before_is_started_anew() {
+    holds_unless("earlier-run-joined", || {
+        let mut bench = bench_with("tick.timer", TICK);
+        assert_eq!(bench.stop("app.service"), StartOutcome::Done);
+        bench.take_starts("app.service");
+        // Nobody has seen yet that it is up again.
+        bench.pass(2);
+        assert_eq!(bench.take_starts("app.service"), [true]);
+        bench.write("app.service", NEW);
+        assert_eq!(bench.start("app.service"), StartOutcome::Done);
+        bench.take_starts("app.service") == [true]
+    });
+}
+
+#[test]
+fn what_a_timer_has_started_from_the_same_text_goes_on() {
+    let mut bench = bench_with("tick.timer", TICK);
+    assert_eq!(bench.stop("app.service"), StartOutcome::Done);
+    bench.pass(2);
+    bench.take_starts("app.service");
+    bench.write("app.service", OLD);
+    assert_eq!(bench.start("app.service"), StartOutcome::Done);
+    assert!(bench.take_starts("app.service").is_empty());
+}
+
+#[test]
 fn what_a_daemon_wrote_before_it_was_killed_is_read_by_the_next() {
     holds_unless("replacement-not-reloaded", || {
         let mut bench = bench_with("tick.timer", TICK);

@@ -4,6 +4,9 @@
 //! it: an `After=`, a timer, a socket. Whatever starts the unit then starts the old file, until a daemon-reload. So each of our writes
 //! and removals leaves a mark here, which goes only once systemd has nothing older in memory.
 //!
+//! A unit that somebody else has started meanwhile goes on from the old file, reload or not: the run that a unit with another text is in
+//! when its mark goes is remembered.
+//!
 //! Owns the marks, and the reloads that they lead to: at once where somebody waits for it, else within a moment. It asks for one only
 //! where systemd says `NeedDaemonReload`, and once for all marks. What is not in systemd's memory at all is found out for all marks
 //! at once: of a thousand new units hardly one is, and a question to each would have systemd load it and forget it again.
@@ -13,10 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::probe::{is_planted, reached};
+use muster_common::state::ActiveState;
 use muster_common::unit::UnitName;
 use muster_runtime::sleep;
 use tokio::sync::Notify;
 
+use super::host::UnitHost;
 use super::manager::{SystemdManager, UnitProperty};
 use crate::runner::RunnerError;
 use crate::stdx::sync::lock;
@@ -30,6 +35,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Units of which systemd may have an older file in memory than the one in place, or one where none is.
 pub(super) struct Definitions {
     manager: Arc<dyn SystemdManager>,
+    machine: Arc<dyn UnitHost>,
     marks: Mutex<Marks>,
     /// Held by the one who looks what is in memory, so that others find it done.
     listing: tokio::sync::Mutex<()>,
@@ -43,6 +49,9 @@ pub(super) struct Definitions {
 struct Marks {
     units: BTreeMap<UnitName, Mark>,
     last: u64,
+    /// The runs that units were in when systemd had read another text in their place: what is in one of them still runs from the text
+    /// before.
+    earlier_runs: BTreeMap<UnitName, String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,12 +60,15 @@ struct Mark {
     number: u64,
     /// The unit was seen in systemd's memory since.
     loaded: bool,
+    /// The text in its place is another than systemd may have read.
+    replaced: bool,
 }
 
 impl Definitions {
-    pub(super) fn new(manager: Arc<dyn SystemdManager>) -> Self {
+    pub(super) fn new(manager: Arc<dyn SystemdManager>, machine: Arc<dyn UnitHost>) -> Self {
         Self {
             manager,
+            machine,
             marks: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
             reload: tokio::sync::Mutex::default(),
@@ -64,15 +76,34 @@ impl Definitions {
         }
     }
 
-    /// The files of these units have changed, or may have. To be called before a file goes and after one has come.
+    /// The files of these units may have changed.
     pub(super) fn mark_units<'a>(&self, units: impl IntoIterator<Item = &'a UnitName>) {
-        let mut marks = lock(&self.marks);
         for unit in units {
-            marks.last += 1;
-            let number = marks.last;
-            marks.units.insert(unit.clone(), Mark { number, loaded: false });
-            self.marked.notify_one();
+            self.mark_unit(unit, false);
         }
+    }
+
+    /// The file of this unit was written or goes; `replaced` where the text of before was another. To be called before a file goes and
+    /// after one has come.
+    pub(super) fn mark_unit(&self, unit: &UnitName, replaced: bool) {
+        let mut marks = lock(&self.marks);
+        marks.last += 1;
+        let number = marks.last;
+        // systemd may still have the first of several.
+        let replaced = replaced || marks.units.get(unit).is_some_and(|mark| mark.replaced);
+        marks.units.insert(unit.clone(), Mark { number, loaded: false, replaced });
+        self.marked.notify_one();
+    }
+
+    /// The unit is in a run that was begun before systemd had read the text that lies in its place: on somebody else's word.
+    pub(super) fn runs_earlier_file(&self, unit: &UnitName) -> bool {
+        let earlier = lock(&self.marks).earlier_runs.get(unit).cloned();
+        earlier.is_some_and(|run| run == self.current_run(unit))
+    }
+
+    /// Empty for one that does not run.
+    fn current_run(&self, unit: &UnitName) -> String {
+        self.machine.current_run(unit, &ActiveState::Active).0
     }
 
     /// Returns once systemd has nothing older of this unit in memory than what lies in its place.
@@ -177,9 +208,26 @@ impl Definitions {
         lock(&self.marks).units.contains_key(unit)
     }
 
-    /// Clears marks that were there before something was looked at.
+    /// Clears marks that were there before something was looked at. Somebody may have reloaded for us, so that one which is up may run
+    /// from the earlier text though systemd has read the other.
     fn clear_marks(&self, before: u64, is_fresh: impl Fn(&UnitName) -> bool) {
-        lock(&self.marks).units.retain(|unit, mark| mark.number > before || !is_fresh(unit));
+        let mut marks = lock(&self.marks);
+        let Marks { units, earlier_runs, .. } = &mut *marks;
+        let mut replaced = Vec::new();
+        units.retain(|unit, mark| {
+            let goes = mark.number <= before && is_fresh(unit);
+            if goes && mark.replaced {
+                replaced.push(unit.clone());
+            }
+            !goes
+        });
+        earlier_runs.retain(|unit, run| *run == self.current_run(unit));
+        for unit in replaced {
+            let run = self.current_run(&unit);
+            if !run.is_empty() {
+                earlier_runs.insert(unit, run);
+            }
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use muster_common::state::ActiveState;
+use muster_common::container::HostFacts;
 
+use super::super::host::UnitGroups;
 use super::super::manager::{JobId, JobKind, ListedUnit, PropertyValue};
 use super::*;
 
@@ -89,6 +90,24 @@ impl SystemdManager for CountingManager {
     }
 }
 
+/// A machine on which these units run.
+#[derive(Debug, Default)]
+struct RunningUnits(Mutex<BTreeMap<UnitName, String>>);
+
+impl UnitHost for RunningUnits {
+    fn groups_below(&self, _: &str) -> Arc<dyn UnitGroups> {
+        unreachable!("nobody looks for groups here")
+    }
+
+    fn current_run(&self, unit: &UnitName, _: &ActiveState) -> (String, u64) {
+        (lock(&self.0).get(unit).cloned().unwrap_or_default(), 0)
+    }
+
+    fn host_facts(&self) -> Option<HostFacts> {
+        None
+    }
+}
+
 fn units(count: usize) -> Vec<UnitName> {
     (0..count).map(|n| format!("a{n}.service").parse().unwrap()).collect()
 }
@@ -99,7 +118,12 @@ fn definitions(
 ) -> (Definitions, Arc<CountingManager>) {
     let loaded = Mutex::new(loaded.into_iter().collect());
     let manager = Arc::new(CountingManager { loaded, ..CountingManager::default() });
-    (Definitions::new(Arc::<CountingManager>::clone(&manager)), manager)
+    (definitions_of(&manager, &Arc::default()), manager)
+}
+
+fn definitions_of(manager: &Arc<CountingManager>, machine: &Arc<RunningUnits>) -> Definitions {
+    let (manager, machine) = (Arc::clone(manager), Arc::clone(machine));
+    Definitions::new(manager, machine)
 }
 
 async fn refresh_all(definitions: &Definitions, units: &[UnitName]) {
@@ -136,7 +160,7 @@ async fn a_file_that_changes_while_systemd_is_asked_is_asked_about_once_more() {
     let unit = units(1).remove(0);
     let pause = Some((Notify::new(), Notify::new()));
     let manager = Arc::new(CountingManager { pause, ..CountingManager::default() });
-    let definitions = Definitions::new(Arc::<CountingManager>::clone(&manager));
+    let definitions = definitions_of(&manager, &Arc::default());
     definitions.mark_units([&unit]);
     let (begun, go_on) = manager.pause.as_ref().unwrap();
     let change_meanwhile = async {
@@ -150,4 +174,34 @@ async fn a_file_that_changes_while_systemd_is_asked_is_asked_about_once_more() {
     refreshed.unwrap();
     assert_eq!(manager.counts(), [1, 1, 1], "the answer was of the file before");
     assert!(!definitions.is_marked(&unit));
+}
+
+#[tokio::test]
+async fn a_run_of_an_earlier_text_is_known_for_as_long_as_it_lasts() {
+    let units = units(4);
+    let [same, other, down, reloaded] = &units[..] else { unreachable!("there are four") };
+    let machine = Arc::new(RunningUnits::default());
+    let runs = [same, other, reloaded].map(|unit| (unit.clone(), format!("run of {unit}")));
+    lock(&machine.0).extend(runs);
+    // What another has made systemd read is up to date for it.
+    let loaded = units.iter().map(|unit| (unit.clone(), unit != reloaded)).collect();
+    let loaded = Mutex::new(loaded);
+    let manager = Arc::new(CountingManager { loaded, ..CountingManager::default() });
+    let definitions = definitions_of(&manager, &machine);
+    definitions.mark_unit(same, false);
+    for unit in [other, down, reloaded] {
+        definitions.mark_unit(unit, true);
+    }
+    // The text is written once more before systemd reads it.
+    definitions.mark_unit(other, false);
+    refresh_all(&definitions, &units).await;
+    let earlier = units.iter().filter(|unit| definitions.runs_earlier_file(unit));
+    assert_eq!(earlier.collect::<Vec<_>>(), [other, reloaded]);
+
+    lock(&machine.0).insert(other.clone(), "a later run".to_owned());
+    assert!(!definitions.runs_earlier_file(other));
+    definitions.mark_unit(same, false);
+    refresh_all(&definitions, &units).await;
+    let kept: Vec<UnitName> = lock(&definitions.marks).earlier_runs.keys().cloned().collect();
+    assert_eq!(kept.iter().collect::<Vec<_>>(), [reloaded], "what is over is forgotten");
 }

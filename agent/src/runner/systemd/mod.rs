@@ -151,7 +151,7 @@ impl Systemd {
             let manager = Arc::clone(&manager);
             async move { manager.keep_connected().await }
         });
-        let definitions = Arc::new(Definitions::new(Arc::clone(&manager)));
+        let definitions = Arc::new(Definitions::new(Arc::clone(&manager), Arc::clone(&machine)));
         let freshener = muster_runtime::spawn({
             let definitions = Arc::clone(&definitions);
             async move { definitions.keep_fresh().await }
@@ -292,18 +292,22 @@ impl Runner for Systemd {
         lock(&self.host).find_obstacle(unit, file, &ours)
     }
 
-    async fn write(&self, unit: &UnitName, _: FileHash, text: &str) -> Result<(), RunnerError> {
+    async fn write(&self, unit: &UnitName, hash: FileHash, text: &str) -> Result<(), RunnerError> {
         lock(&self.signals).watch_unit(unit);
-        let written = lock(&self.files).write(unit, text);
+        let (replaced, written) = {
+            let mut files = lock(&self.files);
+            let replaced = files.hash(unit).is_some_and(|there| there != hash);
+            (replaced, files.write(unit, text))
+        };
         written.map_err(|error| files_error("write the file of", unit, &error))?;
         // There may have been none in its place, and systemd still know an earlier one.
-        self.definitions.mark_units([unit]);
+        self.definitions.mark_unit(unit, replaced);
         Ok(())
     }
 
     async fn remove(&self, unit: &UnitName) -> Result<(), RunnerError> {
         if !is_planted("removal-not-reloaded") {
-            self.definitions.mark_units([unit]);
+            self.definitions.mark_unit(unit, true);
         }
         lock(&self.files)
             .remove(unit)
@@ -351,7 +355,10 @@ impl Runner for Systemd {
 
     async fn start(&self, unit: &UnitName, _: u64) -> Result<StartOutcome, RunnerError> {
         self.definitions.refresh_unit(unit).await?;
-        let outcome = self.run_job(JobKind::Start, unit).await;
+        // A start of what somebody has started from the file before would leave it at that.
+        let joins = !self.definitions.runs_earlier_file(unit) || is_planted("earlier-run-joined");
+        let kind = if joins { JobKind::Start } else { JobKind::Restart };
+        let outcome = self.run_job(kind, unit).await;
         self.note_run(unit);
         outcome
     }
