@@ -1,4 +1,5 @@
-//! What a removal and a replacement guarantee: nothing of the old file can be started any more, by whatever refers to the unit.
+//! What a removal and a replacement guarantee: nothing of the old file can be started any more, by whatever refers to the unit. And what
+//! runs of ours stays known as ours.
 //!
 //! The real runner on the model of systemd. Each test is made once more with the rule that it is about left out, and must fail then.
 
@@ -215,4 +216,28 @@ fn many_removals_and_replacements_are_few_reloads() {
     let reloads = bench.systemd.with_model(|model| model.count_reloads()) - before;
     assert_eq!(reloads, 1);
     assert!(bench.now < Duration::from_secs(60));
+}
+
+#[test]
+fn what_systemd_tells_of_a_run_says_that_it_is_ours() {
+    holds_unless("told-run-forgotten", || {
+        let mut bench = bench_with("tick.timer", TICK);
+        assert_eq!(bench.stop("app.service"), StartOutcome::Done);
+        // The timer begins another run, which nobody waits for or looks at before the host has a unit of that name.
+        bench.pass(2);
+        bench.take_name("app.service");
+        let seen = bench.see("app.service").observed;
+        !seen.foreign && seen.active.is_up()
+    });
+}
+
+#[test]
+fn what_the_host_starts_under_a_name_of_ours_is_the_hosts() {
+    let mut bench = bench_with("tick.timer", TICK);
+    bench.take_name("app.service");
+    assert!(!bench.see("app.service").observed.foreign, "it is still the run from our file");
+    assert_eq!(bench.stop("app.service"), StartOutcome::Done);
+    bench.pass(2);
+    let seen = bench.see("app.service").observed;
+    assert!(seen.foreign && seen.active.is_up(), "{seen:?}");
 }

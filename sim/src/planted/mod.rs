@@ -219,6 +219,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("taken-job-begun-again", CONTAINERS, "that a job is not begun again when its engine has taken its container along"),
     tested("superseded-start-counts-as-heard", MACHINE, "that a start which was not waited for, and is wanted again, is asked for again"),
     tested("temporary-file-named-after-unit", "sim/tests/rules::a_file_with_the_longest_name_there_is_can_be_replaced", "that no unit's name is that of a temporary file"),
+    tested("told-run-forgotten", "sim/tests/removals::what_systemd_tells_of_a_run_says_that_it_is_ours", "that a run of ours which nobody waited for is known as ours when the host comes to have a unit of that name"),
     tested("unanswered-lease-hides-all", "sim/tests/store_rules::a_lease_that_nothing_is_known_of_hides_no_other", "that what is known of some leases counts though nothing is known of others"),
     either("unanswered-look-not-repeated", 500, MACHINE, "that a runner that did not answer is asked again"),
     either("unheard-restart-repeated", 500, CONVERGE, "that a restart whose end nobody has heard is not made once more"),

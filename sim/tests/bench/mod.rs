@@ -10,7 +10,9 @@ use muster_common::seed::Seed;
 use muster_common::unit::{FileHash, UnitName};
 use muster_doubles::LossyDisk;
 use muster_runtime::simulated::Node;
-use muster_sim::systemd::{ProgramStart, SimulatedSystemd, SystemdModel, UNIT_DIRECTORY};
+use muster_sim::systemd::{
+    ProgramStart, SimulatedSystemd, SystemdCall, SystemdModel, UNIT_DIRECTORY,
+};
 use musterd::runner::systemd::Systemd;
 use musterd::runner::{Runner, RunnerError, RunnerEvents, StartOutcome, UnitObservation};
 use musterd::stdx::clock::Wall;
@@ -154,6 +156,15 @@ impl Bench {
     pub(crate) fn put_file(&self, unit: &str, text: &str) {
         let path = Path::new(UNIT_DIRECTORY).join(unit);
         self.disk.write(&path, text.as_bytes(), 0o644).unwrap();
+    }
+
+    /// The host comes to have a unit of that name, and systemd reads its file.
+    pub(crate) fn take_name(&mut self, unit: &str) {
+        let path = Path::new("/etc/systemd/system").join(unit);
+        self.disk.write(&path, b"[Service]\nExecStart=/sim/run --host\n", 0o644).unwrap();
+        let now = self.now;
+        let reload = |model: &mut SystemdModel| model.step(now, WALL, SystemdCall::ReloadUnits);
+        self.systemd.with_model(reload).unwrap();
     }
 
     /// The state systemd has of a unit.

@@ -1,6 +1,7 @@
 //! Whom we believe when systemd is spoken for: a real bus, one that owns systemd's name, and one that does not.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use muster_common::unit::UnitName;
@@ -10,14 +11,26 @@ use zbus::{Connection, OwnedObjectPath, Variant};
 use super::*;
 use crate::bus::test_bus::{TestBus, shout};
 use crate::runner::RunnerEvent;
+use crate::runner::files::UnitFiles;
 use crate::runner::systemd::SharedReader;
+use crate::runner::systemd::host_units::HostUnits;
 use crate::runner::systemd::manager::JobResult;
+use crate::runner::systemd::runs::OwnRuns;
 use crate::runner::systemd::signals::SignalReader;
 use crate::runner::systemd::wire::path_of;
 use crate::stdx::clock::Wall;
+use crate::stdx::disk::HostDisk;
 
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+
+/// Of a machine that has no unit files.
+fn reader_of(signals: Arc<Mutex<SignalReader>>) -> SharedReader {
+    let files = UnitFiles::new_public(Arc::new(HostDisk), PathBuf::from("/nonexistent"));
+    let host = HostUnits::new(Arc::new(HostDisk), None);
+    let runs = OwnRuns::new(Arc::new(Mutex::new(files)), Arc::new(Mutex::new(host)));
+    SharedReader { signals, runs: Arc::new(runs) }
+}
 
 struct BusListener {
     signals: Arc<Mutex<SignalReader>>,
@@ -30,7 +43,7 @@ impl BusListener {
         let (mut signals, events) = SignalReader::new(Wall::default());
         signals.watch_unit(&unit());
         let signals = Arc::new(Mutex::new(signals));
-        let sink = Arc::new(SharedReader(Arc::clone(&signals)));
+        let sink = Arc::new(reader_of(Arc::clone(&signals)));
         let line = Bus::new(Some(bus.address.clone()), sink);
         let reader = tokio::spawn(async move { line.keep_connected().await });
         Self { signals, events, _reader: reader }
@@ -146,7 +159,7 @@ async fn nobody_speaks_for_systemd_but_the_owner_of_its_name() {
 async fn systemd_is_asked_for_nothing_while_nobody_owns_its_name() {
     let bus = TestBus::start().await;
     let (signals, mut events) = SignalReader::new(Wall::default());
-    let sink = Arc::new(SharedReader(Arc::new(Mutex::new(signals))));
+    let sink = Arc::new(reader_of(Arc::new(Mutex::new(signals))));
     let line = Arc::new(Bus::new(Some(bus.address.clone()), sink));
     let keeping = tokio::spawn({
         let line = Arc::clone(&line);

@@ -14,6 +14,7 @@ mod jobs;
 pub mod manager;
 mod observe;
 mod outcome;
+mod runs;
 mod signals;
 mod this_host;
 mod wire;
@@ -40,6 +41,7 @@ use self::manager::{
     UnitProperty,
 };
 use self::outcome::{ServiceFailure, outcome_of_job, result_by_state};
+use self::runs::OwnRuns;
 use self::signals::SignalReader;
 use self::this_host::ThisHost;
 use super::files::UnitFiles;
@@ -58,11 +60,9 @@ pub struct Systemd {
     manager: Arc<dyn SystemdManager>,
     machine: Arc<dyn UnitHost>,
     signals: Arc<Mutex<SignalReader>>,
-    files: Mutex<UnitFiles>,
-    host: Mutex<HostUnits>,
-    /// The run that each unit of ours was last seen in, or started: should a file of the host's come to win over ours, it is
-    /// still ours.
-    runs: Mutex<BTreeMap<UnitName, String>>,
+    files: Arc<Mutex<UnitFiles>>,
+    host: Arc<Mutex<HostUnits>>,
+    runs: Arc<OwnRuns>,
     definitions: Arc<Definitions>,
     /// Where units have their processes, once systemd has said where it has its own.
     groups: tokio::sync::OnceCell<Arc<dyn UnitGroups>>,
@@ -93,15 +93,23 @@ pub(crate) fn processes_of(unit: &UnitName) -> Vec<u32> {
 }
 
 /// Where what systemd says goes.
-struct SharedReader(Arc<Mutex<SignalReader>>);
+struct SharedReader {
+    signals: Arc<Mutex<SignalReader>>,
+    runs: Arc<OwnRuns>,
+}
 
 impl SignalSink for SharedReader {
     fn is_watched(&self, unit: &UnitName) -> bool {
-        lock(&self.0).is_watched(unit)
+        lock(&self.signals).is_watched(unit)
     }
 
     fn on_signal(&self, signal: ManagerSignal) {
-        lock(&self.0).on_signal(signal);
+        if let ManagerSignal::UnitChanged { unit, .. } = &signal
+            && self.is_watched(unit)
+        {
+            self.runs.on_signal(&signal);
+        }
+        lock(&self.signals).on_signal(signal);
     }
 }
 
@@ -146,7 +154,12 @@ impl Systemd {
                 }
             }
         });
-        let manager = connect(Arc::new(SharedReader(Arc::clone(&signals))));
+        let host = HostUnits::new(Arc::clone(&disk), machine.host_facts());
+        let host = Arc::new(Mutex::new(host));
+        let files = Arc::new(Mutex::new(UnitFiles::new_public(disk, unit_dir)));
+        let runs = Arc::new(OwnRuns::new(Arc::clone(&files), Arc::clone(&host)));
+        let (heard, told) = (Arc::clone(&signals), Arc::clone(&runs));
+        let manager = connect(Arc::new(SharedReader { signals: heard, runs: told }));
         let reader = muster_runtime::spawn({
             let manager = Arc::clone(&manager);
             async move { manager.keep_connected().await }
@@ -156,14 +169,13 @@ impl Systemd {
             let definitions = Arc::clone(&definitions);
             async move { definitions.keep_fresh().await }
         });
-        let host = HostUnits::new(Arc::clone(&disk), machine.host_facts());
         let systemd = Self {
             manager,
             machine,
             signals,
-            files: Mutex::new(UnitFiles::new_public(disk, unit_dir)),
-            host: Mutex::new(host),
-            runs: Mutex::new(BTreeMap::new()),
+            files,
+            host,
+            runs,
             definitions,
             groups: tokio::sync::OnceCell::new(),
             tasks: [reader, looker, freshener],
@@ -272,9 +284,7 @@ impl Systemd {
     /// Remembers the run that was just begun.
     fn note_run(&self, unit: &UnitName) {
         let (run, _) = self.machine.current_run(unit, &ActiveState::Active);
-        if !run.is_empty() {
-            lock(&self.runs).insert(unit.clone(), run);
-        }
+        self.runs.note_run(unit, &run);
     }
 }
 
@@ -325,7 +335,7 @@ impl Runner for Systemd {
                 "something on this machine has started it again after its stop".to_owned();
             return Err(RunnerError::StillUp { problem });
         }
-        lock(&self.runs).remove(unit);
+        self.runs.forget_unit(unit);
         lock(&self.signals).unwatch_unit(unit);
         Ok(())
     }

@@ -170,19 +170,20 @@ impl Systemd {
     /// A unit of ours that a file of the host's has come to win over: whether what there is of it is still ours. It is as
     /// long as systemd has not read the other file, and after that for as long as this run lasts.
     async fn is_still_ours(&self, unit: &UnitName, seen: &UnitObservation) -> bool {
-        let run = lock(&self.runs).get(unit).cloned();
-        let same = run.is_some_and(|run| seen.invocation.is_empty() || run == seen.invocation);
+        let same = self
+            .runs
+            .find_run(unit)
+            .is_some_and(|run| seen.invocation.is_empty() || run == seen.invocation);
         same || self.is_from_our_file(unit).await
     }
 
     /// Remembers the run that each of our units is in.
     fn note_runs(&self, seen: &BTreeMap<UnitName, UnitObservation>) {
-        let mut runs = lock(&self.runs);
         for (unit, seen) in seen.iter().filter(|(_, seen)| seen.observed.file.is_some()) {
             if seen.observed.foreign {
-                runs.remove(unit);
-            } else if !seen.invocation.is_empty() {
-                runs.insert(unit.clone(), seen.invocation.clone());
+                self.runs.forget_unit(unit);
+            } else {
+                self.runs.note_run(unit, &seen.invocation);
             }
         }
     }
