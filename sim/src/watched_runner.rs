@@ -186,6 +186,10 @@ impl<R: Runner> WatchedRunner<R> {
 
 #[async_trait]
 impl<R: Runner> Runner for WatchedRunner<R> {
+    fn learn_userspace(&self, userspace: &str) {
+        self.inner.learn_userspace(userspace);
+    }
+
     async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,

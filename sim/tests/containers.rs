@@ -401,6 +401,17 @@ fn state_after_soft_reboot() -> String {
     bench.active("a.container")
 }
 
+/// The same of one that was started before its daemon was told in which userspace it is.
+fn state_after_untold_userspace() -> String {
+    let mut bench = EngineBench::new();
+    bench.restart_daemon_untold();
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    bench.tell_userspace();
+    bench.restart_userspace();
+    bench.active("a.container")
+}
+
 /// The state of a unit whose start the engine refused, once somebody has started its container of before by hand.
 fn state_after_refused_start() -> String {
     let mut bench = bench_with_unit();
@@ -493,6 +504,7 @@ fn an_image_is_fetched_once_more_when_the_engine_goes_while_it_is() {
 #[test]
 fn what_ran_before_a_soft_reboot_is_neither_up_nor_a_failure() {
     assert_eq!(state_after_soft_reboot(), "inactive");
+    assert_eq!(state_after_untold_userspace(), "inactive");
 }
 
 #[test]
@@ -514,6 +526,9 @@ fn a_rule_of_containers_that_is_left_out_is_noticed() {
     });
     fails_without("memory-outlives-userspace", || {
         assert_eq!(state_after_soft_reboot(), "inactive");
+    });
+    fails_without("remembered-for-any-userspace", || {
+        assert_eq!(state_after_untold_userspace(), "inactive");
     });
     fails_without("lost-container-start-repeated", || {
         assert_eq!(starts_over_a_broken_line(), 1);

@@ -105,6 +105,11 @@ impl Ledger {
         is_unknown && !is_planted("userspace-not-asked-for-again")
     }
 
+    /// The userspace of this boot, where it could be told.
+    pub fn known_userspace(&self) -> Option<String> {
+        self.boot.as_ref()?.userspace.clone()
+    }
+
     /// The userspace of this boot, which could not be told before. What has been written down meanwhile is of this one.
     pub fn learn_userspace(&mut self, userspace: String) {
         let Some(boot) = self.boot.take() else { return };

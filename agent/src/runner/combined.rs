@@ -148,6 +148,11 @@ async fn join_events(
 
 #[async_trait]
 impl Runner for CombinedRunner {
+    fn learn_userspace(&self, userspace: &str) {
+        self.systemd.learn_userspace(userspace);
+        self.containers.learn_userspace(userspace);
+    }
+
     async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,

@@ -73,6 +73,10 @@ pub enum RunnerError {
 /// Every future may be dropped at any point: what was asked for goes on, only nobody waits for it any more.
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
+    /// The boot of the machine's userspace, as soon as it can be told. For a runner that remembers over a restart of the daemon what it has
+    /// run.
+    fn learn_userspace(&self, _userspace: &str) {}
+
     /// The observation of each of these units; one it knows nothing of is reported as `not-found`.
     async fn observe_units(
         &self,

@@ -174,6 +174,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("refresh-holds-renewal-up", 1000, REGISTRATION, "that a record which is written again leaves the renewal its time"),
     either("refused-publication-accepted", 200, MACHINE, "that a machine whose report is refused looks at its lease"),
     planted("registration-heard-late", 3000, "that what was told under a registration of before is not carried out after it"),
+    tested("remembered-for-any-userspace", CONTAINERS, "that what is remembered of a container before the userspace is told holds for this one alone"),
     tested("removal-at-no-revision", "sim/tests/one_store::a_removal_whose_answer_was_lost_has_its_revision", "that whoever waits for a removal is told of its revision"),
     tested("removal-not-looked-at", "sim/tests/removals::what_was_started_between_its_stop_and_its_removal_stays_ours", "that a removed unit is looked at once more"),
     either("removal-not-reloaded", 200, "sim/tests/removals::a_timer_starts_nothing_of_a_removed_service", "that systemd forgets a removed file"),

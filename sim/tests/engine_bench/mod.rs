@@ -75,7 +75,7 @@ impl EngineBench {
         let engine = SimulatedEngine::new(EngineModel::new(Seed(seed), options));
         engine.with_model(EngineModel::begin_boot);
         let (disk, node) = (LossyDisk::new(), Node::new(Duration::ZERO));
-        let (runner, events) = connect(&engine, &disk, &node, 1);
+        let (runner, events) = connect(&engine, &disk, &node, Some(1));
         let now = Duration::ZERO;
         let mut bench = Self { node, engine, disk, runner, events, now, userspaces: 1 };
         bench.wait_for_relist();
@@ -84,10 +84,24 @@ impl EngineBench {
 
     /// The daemon is killed, and another one begins.
     pub(crate) fn restart_daemon(&mut self) {
+        self.restart_daemon_in(Some(self.userspaces));
+    }
+
+    /// The same while nobody can say in which userspace.
+    pub(crate) fn restart_daemon_untold(&mut self) {
+        self.restart_daemon_in(None);
+    }
+
+    /// The daemon is told in which userspace it is.
+    pub(crate) fn tell_userspace(&mut self) {
+        self.runner.learn_userspace(&self.userspaces.to_string());
+    }
+
+    fn restart_daemon_in(&mut self, userspace: Option<u64>) {
         self.node.kill_tasks();
         self.engine.lose_connection();
         let node = Node::new(self.now);
-        let (runner, events) = connect(&self.engine, &self.disk, &node, self.userspaces);
+        let (runner, events) = connect(&self.engine, &self.disk, &node, userspace);
         (self.node, self.runner, self.events) = (node, runner, events);
         self.wait_for_relist();
     }
@@ -241,11 +255,11 @@ fn connect(
     engine: &SimulatedEngine,
     disk: &LossyDisk,
     node: &Node,
-    userspace: u64,
+    userspace: Option<u64>,
 ) -> (Arc<Docker>, RunnerEvents) {
     let machine = "0123456789abcdef0123456789abcdef".parse().unwrap();
     let world = (Arc::new(disk.clone()) as _, Wall::new(|| WALL));
-    let parts = (Arc::new(NoSources) as _, Some(userspace.to_string()));
+    let parts = (Arc::new(NoSources) as _, userspace.map(|number| number.to_string()));
     let (runner, events) = node.enter(|| engine.connect(machine, "/test/", world, parts));
     (Arc::new(runner), events)
 }

@@ -109,6 +109,16 @@ impl Converge {
     /// Asks for this boot's userspace, if it could not be told when the daemon began and anything depends on it. False if it still
     /// cannot.
     async fn learn_userspace(&self) -> bool {
+        let is_told = self.ask_for_userspace().await;
+        // The runners were made before, and may not have been told then.
+        let known = self.executor.lock_ledger().known_userspace();
+        if let Some(userspace) = known {
+            self.executor.runner.learn_userspace(&userspace);
+        }
+        is_told
+    }
+
+    async fn ask_for_userspace(&self) -> bool {
         if !self.executor.lock_ledger().is_userspace_unknown() {
             return true;
         }

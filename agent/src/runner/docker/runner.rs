@@ -278,6 +278,10 @@ async fn wait_until_down(line: &mut watch::Receiver<EngineConnection>) -> String
 
 #[async_trait]
 impl Runner for Docker {
+    fn learn_userspace(&self, userspace: &str) {
+        self.context.memories.learn_userspace(userspace);
+    }
+
     async fn observe_units(
         &self,
         units: &BTreeSet<UnitName>,
