@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster_id::ClusterId;
 use crate::cordon::Cordon;
-use crate::machine::{Machine, MachineId};
+use crate::machine::{Machine, MachineId, RunnerKind};
 use crate::state::{DesiredState, ObservedState};
 use crate::unit::{FileHash, UnitFile, UnitName};
 
@@ -168,6 +168,16 @@ impl Snapshot {
             metadata.extend(set.iter().map(|(k, v)| (k.clone(), v.clone())));
         }
         metadata
+    }
+
+    /// The runners that machines have for container units whose files name none; Docker where no machine has any.
+    pub fn container_runners(&self) -> BTreeSet<RunnerKind> {
+        let of = |machine: &Machine| {
+            let choice = machine.default_container_runner();
+            machine.runners.contains(&choice).then_some(choice)
+        };
+        let found: BTreeSet<RunnerKind> = self.machines.values().filter_map(of).collect();
+        if found.is_empty() { [RunnerKind::Docker].into() } else { found }
     }
 
     /// Applies one change. The revision is the caller's to move on, once all changes of a revision are applied.

@@ -33,6 +33,16 @@ fn the_machine_says_who_runs_what_names_nobody() -> Result<()> {
     let names = cluster.run(host, "podman ps --format '{{.Names}}'")?.stdout;
     ensure!(names.contains("systemd-plain"), "Podman runs {names}");
 
+    cluster.step("what Podman says of a file that names nobody is told when it is submitted");
+    let updates = "[Container]\nImage=busybox\nAutoUpdate=registry\n";
+    cluster.write_unit(host, "updates.container", updates)?;
+    let told = cluster.run(host, "musterctl submit updates.container")?.stderr;
+    for word in ["line 3", "left to Podman", "fully qualified"] {
+        ensure!(told.contains(word), "{word} in {told}");
+    }
+    ensure!(!told.contains("Docker"), "{told}");
+    cluster.run(host, "musterctl destroy updates.container")?;
+
     cluster.step("what Docker has nothing for is told at once, and taken");
     let mapped = format!("[Container]\n{IMAGE}PodmanArgs=--cgroup-conf=memory.high=1G\n");
     cluster.write_unit(host, "mapped.container", &mapped)?;

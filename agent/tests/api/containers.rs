@@ -1,9 +1,12 @@
 //! Container units at the door: what is refused, what is warned of, and what is in use.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
+use muster_common::machine::RunnerKind;
 use serde_json::json;
 
-use super::cluster;
+use super::{Cluster, cluster};
 
 const WEB: &str = "[Container]\nImage=web\nVolume=data.volume:/data\n";
 const DATA: &str = "[Volume]\n";
@@ -51,6 +54,58 @@ async fn what_has_no_effect_is_told_once() {
         answer["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
     assert!(warning.starts_with("web.container: line 4: [Unit] Wants: no effect: "), "{warning}");
+}
+
+impl Cluster {
+    /// A machine with this runner, which is also the one for files that name none.
+    async fn join_with(&self, id: &str, runner: RunnerKind) {
+        let lease = self.registry.grant_lease(Duration::from_secs(600)).await.unwrap();
+        let known = self.registry.read_snapshot().await.unwrap();
+        let mut machine = known.machines[&self.presence.machine].clone();
+        machine.id = id.parse().unwrap();
+        machine.runners = [RunnerKind::Systemd, runner].into();
+        machine.container_runner = (runner != RunnerKind::Docker).then_some(runner);
+        self.registry.register_machine(&machine, lease).await.unwrap();
+    }
+
+    /// What is said of a file that names no runner.
+    async fn told_of(&self, name: &str, lines: &str) -> String {
+        let text = format!("[Container]\nImage=localhost/web\n{lines}\n");
+        let answer = self.submit(name, &text, "inactive").await;
+        let warnings = answer["warnings"].as_array();
+        let told = warnings.into_iter().flatten().map(|warning| warning.as_str().unwrap());
+        told.chain(answer["message"].as_str()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[tokio::test]
+async fn the_runner_that_would_run_it_is_the_one_that_warns() {
+    let cluster = cluster().await;
+    let updates = "AutoUpdate=registry";
+    let told = cluster.told_of("a.container", updates).await;
+    assert!(told.contains("line 3: [Container] AutoUpdate: no effect"), "{told}");
+    assert!(!told.contains("odman does"), "{told}");
+    let told = cluster.told_of("wrong.container", "Volume=/a:/b:U").await;
+    assert!(!told.contains("Runner=podman"), "{told}");
+
+    // Every machine that runs containers has Podman run them.
+    cluster.join_with("p1", RunnerKind::Podman).await;
+    let told = cluster.told_of("b.container", updates).await;
+    let expected = "b.container: line 3: [Container] AutoUpdate: left to Podman: ";
+    assert!(told.starts_with(expected) && told.lines().count() == 1, "{told}");
+    let told = cluster.told_of("c@.container", "Volume=d@%i.volume:/d").await;
+    let expected =
+        "c@.container: line 3: Podman does not take it: [Container] Volume=d@%i.volume: ";
+    assert!(told.starts_with(expected), "{told}");
+    let told = cluster.told_of("wrong.container", "Volume=/a:/b:U").await;
+    assert!(told.contains("line 3: [Container] Volume: "), "{told}");
+    assert!(told.contains("with Runner=podman in [X-Fleet] only Podman's word counts"), "{told}");
+
+    // It may be either's.
+    cluster.join_with("d1", RunnerKind::Docker).await;
+    let told = cluster.told_of("e.container", updates).await;
+    assert!(told.contains("(where Docker runs it)\n"), "{told}");
+    assert!(told.ends_with("(where Podman runs it)"), "{told}");
 }
 
 #[tokio::test]

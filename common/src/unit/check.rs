@@ -1,5 +1,6 @@
 //! The one door a unit goes through before it is stored, in the client and in the daemon alike.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::podman::{check_for_podman, podman_warnings};
@@ -104,6 +105,36 @@ pub fn check_container(name: &UnitName, file: &UnitFile) -> Result<Vec<Warning>,
     crate::container::check(name, file).map_err(|error| InvalidUnit::from_container(name, &error))
 }
 
+/// Warnings about the part of a file that names no runner, in the words of those that may run it: `choices` are the runners that
+/// machines have for such files.
+pub fn choice_warnings(
+    name: &UnitName,
+    file: &UnitFile,
+    choices: &BTreeSet<RunnerKind>,
+) -> Vec<Warning> {
+    let by_docker = || check_container(name, file).unwrap_or_default();
+    if !choices.contains(&RunnerKind::Podman) {
+        return by_docker();
+    }
+    let refused = check_for_podman(name, file).err();
+    let refused = refused.map(|(line, problem)| Warning {
+        line,
+        problem: format!("Podman does not take it: {problem}"),
+    });
+    let by_podman = refused.into_iter().chain(podman_warnings(file));
+    if !choices.contains(&RunnerKind::Docker) {
+        return by_podman.collect();
+    }
+    let whose = |who: &'static str| {
+        move |Warning { line, problem }: Warning| Warning {
+            line,
+            problem: format!("{problem} (where {who} runs it)"),
+        }
+    };
+    let by_docker = by_docker().into_iter().map(whose("Docker"));
+    by_docker.chain(by_podman.map(whose("Podman"))).collect()
+}
+
 /// Reads and checks a file that is to be a unit of this name.
 pub fn check_bytes(name: &UnitName, bytes: &[u8]) -> Result<(UnitFile, Checked), InvalidUnit> {
     let file = UnitFile::parse(bytes).map_err(|error| InvalidUnit::from_parse(name, error))?;
@@ -204,6 +235,25 @@ mod tests {
             problem.starts_with("web.container: line 3: [Container] UIDMap: refused"),
             "{problem}"
         );
+    }
+
+    #[test]
+    fn who_may_run_it_warns_of_a_file_that_names_nobody() {
+        let name = "web@1.container".parse().unwrap();
+        let file = "[Container]\nImage=a\nAutoUpdate=registry\nVolume=d@%i.volume:/d\n";
+        let file: UnitFile = file.parse().unwrap();
+        let told = |choices: &[RunnerKind]| -> Vec<String> {
+            let warnings = choice_warnings(&name, &file, &choices.iter().copied().collect());
+            warnings.iter().map(Warning::to_string).collect()
+        };
+        let (docker, podman) = (told(&[RunnerKind::Docker]), told(&[RunnerKind::Podman]));
+        assert!(docker[0].contains("line 3: [Container] AutoUpdate: "), "{docker:?}");
+        assert!(podman[0].starts_with("line 4: Podman does not take it: [Container] Volume=d@%i"));
+        assert!(podman[1].starts_with("line 3: [Container] AutoUpdate: left to Podman"));
+        assert_eq!((docker.len(), podman.len()), (1, 2), "{docker:?} {podman:?}");
+        let either = told(&[RunnerKind::Docker, RunnerKind::Podman]);
+        assert_eq!(either[0], format!("{} (where Docker runs it)", docker[0]));
+        assert_eq!(either[2], format!("{} (where Podman runs it)", podman[1]));
     }
 
     #[test]

@@ -22,7 +22,9 @@ mod survival;
 mod syntax;
 pub(crate) mod words;
 
-pub use check::{Checked, InvalidUnit, check, check_bytes, check_container, file_warnings};
+pub use check::{
+    Checked, InvalidUnit, check, check_bytes, check_container, choice_warnings, file_warnings,
+};
 pub use claims::{Claim, ClaimKind, Facts, list_claims};
 pub use data::{KeptData, kept_data};
 pub use directives::Warning;

@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use muster_common::api::v1::{ChangeOutcome, UnitChange, UnitChanged};
 use muster_common::decision::UnitWrite;
-use muster_common::machine::MachineId;
+use muster_common::machine::{MachineId, RunnerDemand, RunnerKind};
 use muster_common::probe::is_planted;
 use muster_common::refusal::Refusal;
 use muster_common::snapshot::{Snapshot, Unit};
 use muster_common::state::{DesiredState, ObservedState};
 use muster_common::unit::{
     FileHash, InvalidUnit, RequirementsError, RequirementsTemplate, UnitFile, UnitName, UnitType,
-    check_container, file_warnings, is_startable, reserved_warnings,
+    Warning, check_container, choice_warnings, file_warnings, is_startable, reserved_warnings,
+    runner_demand_of,
 };
 
 use super::parsed_change::ParsedChange;
@@ -261,7 +262,8 @@ impl<'a> ChangePass<'a> {
         };
         let requirements = requirements
             .map_err(|error| InvalidUnit::from_requirements(name, error).to_string())?;
-        check_container(name, file).map_err(|error| error.to_string())?;
+        check_container(name, file)
+            .map_err(|error| format!("{error}{}", self.way_to_podman(name, file)))?;
         Ok((requirements.global, requirements.job))
     }
 
@@ -271,9 +273,29 @@ impl<'a> ChangePass<'a> {
         let mut found = reserved_warnings(name, file);
         if self.warned.insert((hash, name.unit_type())) {
             found.extend(file_warnings(name, file));
-            found.extend(check_container(name, file).unwrap_or_default());
+            found.extend(self.container_warnings(name, file));
         }
         found.iter().map(|warning| format!("{name}: {warning}")).collect()
+    }
+
+    /// Warnings about the part that a container engine runs, of those that may run it in this cluster.
+    fn container_warnings(&self, name: &UnitName, file: &UnitFile) -> Vec<Warning> {
+        match runner_demand_of(name, file) {
+            RunnerDemand::Kind(_) => check_container(name, file).unwrap_or_default(),
+            RunnerDemand::MachineChoice => {
+                choice_warnings(name, file, &self.snapshot.container_runners())
+            }
+        }
+    }
+
+    /// The way out of a refusal for Docker's sake, where a machine would have Podman run the file: it may be all right for that.
+    fn way_to_podman(&self, name: &UnitName, file: &UnitFile) -> &'static str {
+        let is_open = runner_demand_of(name, file) == RunnerDemand::MachineChoice;
+        if is_open && self.snapshot.container_runners().contains(&RunnerKind::Podman) {
+            "; a file that names no runner has to be sound for Docker, too: with Runner=podman in [X-Fleet] only Podman's word counts"
+        } else {
+            ""
+        }
     }
 
     /// A warning about the data that a unit leaves behind should it move. Given once, when its file comes into the cluster: not again

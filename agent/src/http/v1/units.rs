@@ -12,8 +12,8 @@ use http::StatusCode;
 use muster_common::api::v1::{
     ChangeAnswer, ChangeRequest, DestroyAnswer, DestroyRequest, UnitChange,
 };
-use muster_common::machine::RunnerKind;
-use muster_common::unit::{UnitFile, UnitName, runner_of};
+use muster_common::machine::{RunnerDemand, RunnerKind};
+use muster_common::unit::{UnitFile, UnitName, runner_demand_of};
 use muster_engine::request::batch::{BatchStep, ChangeBatch};
 use muster_engine::request::change::ParsedChange;
 use muster_engine::request::references;
@@ -28,15 +28,15 @@ pub(super) async fn change_units(
     Body(change): Body<ChangeRequest>,
 ) -> Result<Response, ApiError> {
     let dry_run = change.dry_run;
-    let drafts = podman_drafts(&app, &change);
+    let drafts = quadlet_drafts(&app, &change);
     let change = ParsedChange::parse(change).map_err(ApiError::bad_request)?;
     let mut answer = carry_out_change(&app, change, dry_run).await?;
-    judge_drafts(&app, &drafts, &mut answer).await?;
+    judge_drafts(&app, drafts, &mut answer).await?;
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// The files of a change that Podman is to run, where the generator of this machine can be asked about them.
-fn podman_drafts(app: &App, change: &ChangeRequest) -> BTreeMap<UnitName, Arc<UnitFile>> {
+/// The files of a change that Podman may run, where the generator of this machine can be asked about them.
+fn quadlet_drafts(app: &App, change: &ChangeRequest) -> BTreeMap<UnitName, Arc<UnitFile>> {
     if app.drafts.is_none() {
         return BTreeMap::new();
     }
@@ -46,8 +46,8 @@ fn podman_drafts(app: &App, change: &ChangeRequest) -> BTreeMap<UnitName, Arc<Un
             return None;
         }
         let file: UnitFile = text.parse().ok()?;
-        let is_podmans = runner_of(&unit.name, &file) == RunnerKind::Podman;
-        is_podmans.then(|| (unit.name.clone(), Arc::new(file)))
+        let kinds = runner_demand_of(&unit.name, &file).possible_kinds();
+        kinds.contains(&RunnerKind::Podman).then(|| (unit.name.clone(), Arc::new(file)))
     };
     change.units.iter().filter_map(draft).collect()
 }
@@ -55,13 +55,19 @@ fn podman_drafts(app: &App, change: &ChangeRequest) -> BTreeMap<UnitName, Arc<Un
 /// Adds what the generator says to the warnings of units that were taken.
 async fn judge_drafts(
     app: &App,
-    drafts: &BTreeMap<UnitName, Arc<UnitFile>>,
+    mut drafts: BTreeMap<UnitName, Arc<UnitFile>>,
     answer: &mut ChangeAnswer,
 ) -> Result<(), ApiError> {
     let Some(judge) = app.drafts.as_ref().filter(|_| !drafts.is_empty()) else { return Ok(()) };
     let reader = app.view.fresh_reader().await?;
     let known: BTreeMap<UnitName, Arc<UnitFile>> = reader.with_cluster(|cluster| {
         let snapshot = cluster.current_snapshot();
+        let choices = snapshot.container_runners();
+        // What names no runner is Podman's only where a machine would have it so.
+        drafts.retain(|unit, file| match runner_demand_of(unit, file) {
+            RunnerDemand::Kind(kind) => kind == RunnerKind::Podman,
+            RunnerDemand::MachineChoice => choices.contains(&RunnerKind::Podman),
+        });
         let quadlets = snapshot.units.iter().filter(|(name, _)| name.unit_type().is_quadlet());
         quadlets
             .filter_map(|(name, unit)| {
@@ -73,7 +79,7 @@ async fn judge_drafts(
         let of_template = || known.get(&unit.template_name()?);
         drafts.get(unit).or_else(|| known.get(unit)).or_else(of_template).cloned()
     };
-    let mut said = judge.judge_files(drafts, &find_file).await;
+    let mut said = judge.judge_files(&drafts, &find_file).await;
     for unit in &mut answer.units {
         let words = said.remove(&unit.name).unwrap_or_default();
         unit.warnings.extend(words.into_iter().map(|word| format!("{}: {word}", unit.name)));
