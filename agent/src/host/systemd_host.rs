@@ -42,7 +42,8 @@ const SHUTDOWN_WORD_LIMIT: Duration = Duration::from_secs(2);
 /// logind's word that a shutdown begins, or was called off.
 const PREPARES: &str = "type='signal',sender='org.freedesktop.login1',path='/org/freedesktop/login1',\
                         interface='org.freedesktop.login1.Manager',member='PrepareForShutdown'";
-/// logind's flags for `RebootWithFlags` (org.freedesktop.login1(5)).
+/// logind's flags for `RebootWithFlags` (org.freedesktop.login1(5)). No test has seen a host go through a loaded kernel: hosts of
+/// tests share one.
 const VIA_KEXEC: u64 = 1 << 1;
 const SOFT_REBOOT: u64 = 1 << 2;
 /// `1` while a kernel is loaded for kexec, which logind passes over in silence where none is.
