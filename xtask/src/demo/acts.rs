@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use muster_tests::lab::{Host, Lab, wait_until};
 
+use super::hosts::{another_host, one_of};
 use super::podman;
 use crate::shell;
 use crate::story::Story;
@@ -318,25 +319,6 @@ fn three_machines(host: &Host) -> Result<()> {
 /// The one host an instance runs on.
 fn only_host(lab: &Lab, instance: u8) -> Result<&Host> {
     one_of(lab, &format!("web@{instance}.service"))
-}
-
-/// The one host a unit runs on.
-pub(super) fn one_of<'a>(lab: &'a Lab, unit: &str) -> Result<&'a Host> {
-    match lab.active_on(unit).as_slice() {
-        [host] => Ok(host),
-        hosts => {
-            let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
-            Err(anyhow!("{unit} should run on one host and runs on {names:?}"))
-        }
-    }
-}
-
-/// A host that is none of these.
-pub(super) fn another_host<'a>(lab: &'a Lab, taken: &[&Host]) -> Result<&'a Host> {
-    lab.hosts()
-        .iter()
-        .find(|host| taken.iter().all(|taken| taken.name() != host.name()))
-        .context("no other host")
 }
 
 fn invocation_id(host: &Host, instance: u8) -> Result<String> {

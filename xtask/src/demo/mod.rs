@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: three hosts, and what a user gets from Muster on them.
 
 mod acts;
+mod hosts;
 mod podman;
 mod reboot;
 

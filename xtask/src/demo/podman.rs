@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use muster_tests::lab::{Host, IMAGE, Lab};
 
-use super::acts;
+use super::hosts::{another_host, one_of};
 use crate::shell;
 use crate::story::Story;
 
@@ -54,7 +54,7 @@ pub(super) fn run_pod(story: &mut Story, lab: &Lab) -> Result<()> {
     let both = members.contains("systemd-clerk") && members.contains("systemd-window");
     story.check_claim(both, "its Podman has both containers in the pod");
     visit_shop(story, lab, home)?;
-    let elsewhere = acts::another_host(lab, &[home])?;
+    let elsewhere = another_host(lab, &[home])?;
     let line = "musterctl journal till@2.container | grep opens";
     let journal = story.run_succeeding(elsewhere, line)?.stdout;
     let greeting = format!("till 2 opens on {}", home.name());
@@ -64,7 +64,7 @@ pub(super) fn run_pod(story: &mut Story, lab: &Lab) -> Result<()> {
 
 /// The one host on which all of it runs.
 pub(super) fn find_shop(lab: &Lab) -> Result<&Host> {
-    let mut homes = SERVICES.into_iter().map(|service| acts::one_of(lab, service));
+    let mut homes = SERVICES.into_iter().map(|service| one_of(lab, service));
     let home = homes.next().context("no services")??;
     for other in homes {
         let other = other?;
@@ -84,7 +84,7 @@ pub(super) fn claim_move(story: &mut Story, lab: &Lab, lost: &Host, begin: Insta
 
 /// Shows that the pod answers from its host.
 pub(super) fn visit_shop(story: &mut Story, lab: &Lab, home: &Host) -> Result<()> {
-    let elsewhere = acts::another_host(lab, &[home])?;
+    let elsewhere = another_host(lab, &[home])?;
     let line = format!(
         "curl --silent --max-time 5 --retry 5 --retry-connrefused http://{}:{PORT}/",
         home.address()
