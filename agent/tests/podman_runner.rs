@@ -384,14 +384,7 @@ async fn a_start_that_takes_long_says_how_far_it_is() {
         let (podman, unit) = (Arc::clone(&podman), unit.clone());
         async move { podman.start(&unit, 1).await.unwrap() }
     });
-    let said = loop {
-        match events.recv().await.unwrap() {
-            RunnerEvent::Changed { unit: of, remark, .. } if of == unit && !remark.is_empty() => {
-                break remark;
-            }
-            _ => {}
-        }
-    };
+    let said = next_remark(&mut events, &unit).await;
     assert_eq!(said, "fetches b: 20 MB so far");
     let seen = podman.observe_units(&[unit.clone()].into()).await.unwrap();
     assert_eq!(seen[&unit].remark, said);
@@ -400,4 +393,45 @@ async fn a_start_that_takes_long_says_how_far_it_is() {
     assert_eq!(start.await.unwrap(), StartOutcome::Done);
     let seen = podman.observe_units(&[unit.clone()].into()).await.unwrap();
     assert_eq!(seen[&unit].remark, "");
+}
+
+/// The next words on a unit.
+async fn next_remark(events: &mut RunnerEvents, unit: &UnitName) -> String {
+    loop {
+        match events.recv().await.unwrap() {
+            RunnerEvent::Changed { unit: of, remark, .. } if of == *unit && !remark.is_empty() => {
+                return remark;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_an_earlier_daemon_began_says_how_far_it_is() {
+    let machine = Machine::new();
+    let (podman, _events) = machine.daemon();
+    let podman = Arc::new(podman);
+    let unit = name("a.container");
+    write(&podman, "a.container", "[Container]\nImage=b\n").await.unwrap();
+    machine.host.hold_starts("a.service", true);
+    let start = tokio::spawn({
+        let (podman, unit) = (Arc::clone(&podman), unit.clone());
+        async move { podman.start(&unit, 1).await }
+    });
+    machine.host.until_asked("start a.service").await;
+    start.abort();
+    drop((podman, start.await));
+
+    let (next, mut events) = machine.daemon();
+    let only = [unit.clone()].into();
+    next.observe_units(&only).await.unwrap();
+    assert_eq!(next_remark(&mut events, &unit).await, "fetches b: 20 MB so far");
+    assert_eq!(next.observe_units(&only).await.unwrap()[&unit].remark, "fetches b: 20 MB so far");
+
+    // Asked once more it waits with the rest, and with the end of the start there is nothing to say.
+    machine.host.hold_starts("a.service", false);
+    assert_eq!(next.start(&unit, 1).await.unwrap(), StartOutcome::Done);
+    let_two_looks_pass().await;
+    assert_eq!(next.observe_units(&only).await.unwrap()[&unit].remark, "");
 }

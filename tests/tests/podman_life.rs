@@ -61,6 +61,12 @@ fn it_is_not_up_before_it_is_healthy(cluster: &Cluster, host: &Host) -> Result<(
     cluster.run(host, "musterctl start --no-block slow.container")?;
     remarks(cluster, host, "slow.container", "waits until it is healthy")?;
     becomes(cluster, host, "slow.container", "activating", "start")?;
+    cluster.step("a daemon that comes in the midst of it says so, too, and waits on");
+    let before = cluster.invocation_id(host, "slow.service")?;
+    cluster.run(host, "systemctl restart musterd")?;
+    remarks(cluster, host, "slow.container", "waits until it is healthy")?;
+    let after = cluster.invocation_id(host, "slow.service")?;
+    ensure!(before == after, "it was started again");
     cluster.run(host, "touch state/well")?;
     cluster.run(host, "musterctl start slow.container")?;
     let row = becomes(cluster, host, "slow.container", "active", "running")?;

@@ -137,23 +137,60 @@ fn own_progress(unit: &StartingUnit) -> Option<String> {
 
 /// The last words on each unit that is being started.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ProgressRemarks(Arc<Mutex<BTreeMap<UnitName, String>>>);
+pub(super) struct ProgressRemarks(Arc<Mutex<BTreeMap<UnitName, StartRemark>>>);
+
+/// What is said of one start.
+#[derive(Debug, Default)]
+struct StartRemark {
+    /// Those who look at it: whoever waits for it here, or whoever found it under way.
+    tellers: usize,
+    text: Option<String>,
+}
 
 impl ProgressRemarks {
     /// The words on a unit that is in this state; empty where there are none. systemd may be done with a start
     /// before whoever waits for it has heard.
     pub(super) fn find_remark(&self, unit: &UnitName, active: &ActiveState) -> String {
         let is_starting = matches!(active, ActiveState::Activating | ActiveState::Inactive);
-        let remark = is_starting.then(|| lock(&self.0).get(unit).cloned());
-        remark.flatten().unwrap_or_default()
+        let starts = lock(&self.0);
+        let remark = starts.get(unit).filter(|_| is_starting);
+        remark.and_then(|remark| remark.text.clone()).unwrap_or_default()
     }
 
     /// Takes note of it; true if it is news.
     fn set_remark(&self, unit: &UnitName, remark: Option<String>) -> bool {
-        let mut remarks = lock(&self.0);
-        match remark {
-            Some(remark) => remarks.insert(unit.clone(), remark.clone()) != Some(remark),
-            None => remarks.remove(unit).is_some(),
+        let mut starts = lock(&self.0);
+        let Some(known) = starts.get_mut(unit) else { return false };
+        let is_news = known.text != remark;
+        known.text = remark;
+        is_news
+    }
+
+    /// One more who looks at a start.
+    fn begin_telling(&self, unit: &UnitName) -> StartTelling {
+        lock(&self.0).entry(unit.clone()).or_default().tellers += 1;
+        StartTelling { remarks: self.clone(), unit: unit.clone() }
+    }
+
+    /// The first who looks at a start; `None` where somebody does.
+    fn begin_first(&self, unit: &UnitName) -> Option<StartTelling> {
+        if lock(&self.0).contains_key(unit) { None } else { Some(self.begin_telling(unit)) }
+    }
+}
+
+/// Takes back what was said of a start once nobody looks at it any more.
+struct StartTelling {
+    remarks: ProgressRemarks,
+    unit: UnitName,
+}
+
+impl Drop for StartTelling {
+    fn drop(&mut self) {
+        let mut starts = lock(&self.remarks.0);
+        let Some(known) = starts.get_mut(&self.unit) else { return };
+        known.tellers = known.tellers.saturating_sub(1);
+        if known.tellers == 0 {
+            starts.remove(&self.unit);
         }
     }
 }
@@ -168,22 +205,10 @@ pub(super) struct ProgressTeller {
     pub(super) events: mpsc::WeakSender<RunnerEvent>,
 }
 
-/// Takes back what was said of a start once nobody waits for it any more.
-struct StartOfUnit<'a> {
-    teller: &'a ProgressTeller,
-    unit: &'a UnitName,
-}
-
-impl Drop for StartOfUnit<'_> {
-    fn drop(&mut self) {
-        self.teller.remarks.set_remark(self.unit, None);
-    }
-}
-
 impl ProgressTeller {
     /// Waits for a start, and says meanwhile how far it is.
     pub(super) async fn tell_until<T>(&self, unit: &UnitName, start: impl Future<Output = T>) -> T {
-        let _start = StartOfUnit { teller: self, unit };
+        let _telling = self.remarks.begin_telling(unit);
         // The start's end is first: what would be said then is over. Both may be dropped.
         tokio::select! {
             biased;
@@ -196,11 +221,34 @@ impl ProgressTeller {
     async fn keep_telling(&self, unit: &UnitName) -> std::convert::Infallible {
         loop {
             muster_runtime::sleep(LOOK_INTERVAL).await;
-            // One that cannot be looked at has a reason of its own, which others say.
-            if let Ok(seen) = self.look_at(unit).await {
-                self.tell(unit, seen).await;
-            }
+            self.look_and_tell(unit).await;
         }
+    }
+
+    /// Says how far a start is that was found under way: an earlier daemon has asked for it, or systemd starts the service again by
+    /// itself. Until it is over; where somebody looks at it already, that is enough.
+    pub(super) fn follow_start(self: &Arc<Self>, unit: &UnitName) {
+        let Some(telling) = self.remarks.begin_first(unit) else { return };
+        let teller = Arc::downgrade(self);
+        muster_runtime::spawn(async move {
+            loop {
+                muster_runtime::sleep(LOOK_INTERVAL).await;
+                let Some(teller) = teller.upgrade() else { return };
+                if teller.look_and_tell(&telling.unit).await == Some(ActiveState::Activating) {
+                    continue;
+                }
+                return;
+            }
+        });
+    }
+
+    /// Looks at a unit once and says what there is to say; the state that it is in. One that cannot be looked at has a reason of its
+    /// own, which others say.
+    async fn look_and_tell(&self, unit: &UnitName) -> Option<ActiveState> {
+        let (text, seen) = self.look_at(unit).await.ok()?;
+        let active = seen.observed.active.clone();
+        self.tell(unit, (text, seen)).await;
+        Some(active)
     }
 
     /// A unit and those that it names, as they are now.

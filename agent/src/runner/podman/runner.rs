@@ -51,7 +51,7 @@ pub struct Podman {
     /// The last word of the generator on each unit.
     words: Mutex<BTreeMap<UnitName, GeneratorVerdict>>,
     /// Whoever says how far starts are.
-    teller: ProgressTeller,
+    teller: Arc<ProgressTeller>,
     /// Units whose file was not written, because something else is in the place of their service.
     hindered: Mutex<BTreeSet<UnitName>>,
 }
@@ -93,13 +93,13 @@ impl Podman {
         let units = units.with_marks_of(&settings.cluster);
         let names = Arc::new(Mutex::default());
         let (sender, renamed) = mpsc::channel(QUEUE);
-        let teller = ProgressTeller {
+        let teller = Arc::new(ProgressTeller {
             systemd: Arc::clone(&systemd),
             units: units.clone(),
             watch: settings.watch,
             remarks: ProgressRemarks::default(),
             events: sender.downgrade(),
-        };
+        });
         let remarks = teller.remarks.clone();
         let (of_units, of_names) = (units.clone(), Arc::clone(&names));
         muster_runtime::spawn(rename_events(events, of_names, of_units, remarks, sender));
@@ -289,6 +289,9 @@ impl Podman {
             return seen;
         }
         if seen.remark.is_empty() {
+            if in_place && seen.observed.active == ActiveState::Activating {
+                self.teller.follow_start(unit);
+            }
             seen.remark = self.teller.remarks.find_remark(unit, &seen.observed.active);
         }
         let verdict = lock(&self.words).get(unit).cloned();
