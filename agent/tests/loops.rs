@@ -45,7 +45,7 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
     wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let before = machine.host.unit_state("a.service");
     let id = "m1".parse().unwrap();
-    let lease = registry.read_registration(&id).await.unwrap().unwrap().1;
+    let lease = registry.read_registration(&id).await.unwrap().unwrap().lease;
     daemon.stop().await;
 
     for kill in [true, false] {
@@ -55,7 +55,7 @@ async fn a_daemon_that_starts_again_adopts_what_runs() {
         let other = if kill { "b.service" } else { "c.service" };
         request_unit(&registry, other, UNIT, Launched).await;
         wait_until(&registry, "the next", |s| reported(s, other) == is("active", 1)).await;
-        assert_eq!(registry.read_registration(&id).await.unwrap().unwrap().1, lease);
+        assert_eq!(registry.read_registration(&id).await.unwrap().unwrap().lease, lease);
         if kill { again.kill().await } else { again.stop().await }
     }
     assert_eq!(machine.host.unit_state("a.service"), before);
@@ -316,7 +316,7 @@ async fn a_lost_lease_leads_to_a_new_registration_and_restarts_nothing() {
     request_unit(&registry, "a.service", UNIT, Launched).await;
     wait_until(&registry, "active", |s| reported(s, "a.service") == is("active", 1)).await;
     let id = "m1".parse().unwrap();
-    let lease = registry.read_registration(&id).await.unwrap().unwrap().1.unwrap();
+    let lease = registry.read_registration(&id).await.unwrap().unwrap().lease.unwrap();
     registry.revoke_lease(lease).await.unwrap();
     let back = wait_until(&registry, "back", |s| {
         s.machines.contains_key(&id)
@@ -324,7 +324,7 @@ async fn a_lost_lease_leads_to_a_new_registration_and_restarts_nothing() {
             && reported(s, "a.service") == is("active", 1)
     });
     back.await;
-    assert_ne!(registry.read_registration(&id).await.unwrap().unwrap().1, Some(lease));
+    assert_ne!(registry.read_registration(&id).await.unwrap().unwrap().lease, Some(lease));
     assert_eq!(machine.host.unit_state("a.service"), is("active", 1));
     daemon.stop().await;
 }
@@ -340,7 +340,8 @@ async fn a_second_machine_with_the_same_id_keeps_out_and_says_so() {
 
     // The two share a kernel here, and with it a boot id: the record is given another one.
     let id = "m1".parse().unwrap();
-    let (mut record, lease) = registry.read_registration(&id).await.unwrap().unwrap();
+    let found = registry.read_registration(&id).await.unwrap().unwrap();
+    let (mut record, lease) = (found.machine, found.lease);
     record.boot = "elsewhere".to_owned();
     let lease = muster_store::Lease { id: lease.unwrap(), ttl: Duration::from_secs(2) };
     registry.register_machine(&record, lease).await.unwrap();

@@ -217,7 +217,7 @@ async fn a_daemon_that_stops_leaves_a_lease_with_all_of_its_time() {
     let _ = tokio::time::timeout(Duration::from_millis(600), std::future::pending::<()>()).await;
     daemon.stop().await;
     let machine = "m1".parse().unwrap();
-    let (_, lease) = registry.read_registration(&machine).await.unwrap().unwrap();
+    let lease = registry.read_registration(&machine).await.unwrap().unwrap().lease;
     let left = registry.lease_time_left(lease.unwrap()).await.unwrap();
     assert!(left.granted < left.left + Duration::from_millis(200), "{left:?}");
     assert!(registry.read_snapshot().await.unwrap().places.contains_key(&name("a.service")));

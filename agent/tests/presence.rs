@@ -98,9 +98,8 @@ async fn a_machine_that_lost_its_lease_meanwhile_records_the_same() {
     let case = Case::new(SHORT);
     case.set_engine(lost_engine());
     case.until_record_says(false, Some("no such file")).await;
-    let (_, lease) =
-        case.registry.read_registration(&"m1".parse().unwrap()).await.unwrap().unwrap();
-    case.registry.revoke_lease(lease.unwrap()).await.unwrap();
+    let found = case.registry.read_registration(&"m1".parse().unwrap()).await.unwrap().unwrap();
+    case.registry.revoke_lease(found.lease.unwrap()).await.unwrap();
     support::wait_until(&case.registry, "gone", |snapshot| snapshot.machines.is_empty()).await;
     case.until_record_says(false, Some("no such file")).await;
 }

@@ -24,6 +24,7 @@
 //! | `foreign ADDRESS` | another machine registers under our id, and keeps its lease alive |
 //! | `foreign gone` | it goes |
 //! | `damage` | the record under our id cannot be read any more |
+//! | `backup`, `restore` | what the store holds is put away, and put back: its leases have their whole time again |
 //! | `cluster NUMBER\|none\|old` | the store holds this cluster from now on, none, or one of a release before; leases and records are gone |
 //! | `remember NUMBER\|nothing\|anew\|old\|damaged` | what the machine remembers of its cluster |
 //! | `store` | prints the record under our id |
@@ -68,6 +69,7 @@ fn a_rule_of_registration_that_is_left_out_is_noticed() {
         "lost-lease-unnoticed",
         "outage-note-kept",
         "record-not-verified",
+        "record-put-back-waited-for",
         "refresh-holds-renewal-up",
         "renewal-cut-short",
         "silent-lease-relied-on",
@@ -97,6 +99,7 @@ struct World {
     /// Boots before this one.
     boots: usize,
     store: PaperStore,
+    backup: PaperStore,
     story: String,
 }
 
@@ -111,7 +114,7 @@ struct Daemon {
 }
 
 /// One record, and the leases.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct PaperStore {
     cluster: Option<StoredCluster>,
     revision: u64,
@@ -120,12 +123,14 @@ struct PaperStore {
     granted: i64,
 }
 
+#[derive(Clone)]
 struct PaperRecord {
     machine: Option<Box<Machine>>,
     address: String,
     boot: String,
     lease: LeaseId,
     created: u64,
+    written: u64,
 }
 
 impl PaperStore {
@@ -165,6 +170,7 @@ impl PaperStore {
                     address: found.address.clone(),
                     boot: found.boot.clone(),
                     lease: Some(found.lease),
+                    revision: found.written,
                 })),
             },
             // Somebody keeps it alive.
@@ -221,6 +227,7 @@ impl PaperStore {
                     machine: Some(machine.clone()),
                     lease: lease.id,
                     created,
+                    written: self.revision,
                 });
                 let id = machine.id.clone();
                 RegistrarAnswer::Written(Presence { machine: id, lease: *lease, created })
@@ -456,7 +463,16 @@ impl Player for World {
                     boot: "clone".to_owned(),
                     lease: FOREIGN,
                     created: self.store.revision,
+                    written: self.store.revision,
                 });
+            }
+            "backup" => self.backup = self.store.clone(),
+            "restore" => {
+                let granted = self.store.granted;
+                self.store = PaperStore { granted, ..self.backup.clone() };
+                for (ttl, ends) in self.store.leases.values_mut() {
+                    *ends = self.now + *ttl;
+                }
             }
             "damage" => self.store.record.as_mut().unwrap().machine = None,
             "cluster" => {

@@ -146,11 +146,11 @@ fn a_daemon_that_comes_back_goes_on_under_its_lease() {
             let id = "m1".parse().unwrap();
             let daemon = machine.start(&registry);
             launch_unit(&registry, "a.service", UNIT).await;
-            let (_, before) = registry.read_registration(&id).await.unwrap().unwrap();
+            let before = registry.read_registration(&id).await.unwrap().unwrap().lease;
             daemon.kill().await;
             let daemon = machine.start(&registry);
             launch_unit(&registry, "b.service", UNIT).await;
-            let (_, after) = registry.read_registration(&id).await.unwrap().unwrap();
+            let after = registry.read_registration(&id).await.unwrap().unwrap().lease;
             daemon.kill().await;
             before.is_some() && before == after
         })

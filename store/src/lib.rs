@@ -58,6 +58,7 @@ pub use options::{EtcdOptions, Liveness};
 pub use registry::{
     ClusterWatch, CommitError, DestroyOutcome, ForgetOutcome, Leadership, Presence, RebootGroup,
     RebootRecords, RebootScope, RebootWatchEvent, Registry, RegistryError, StoreContents,
+    StoredRegistration,
 };
 pub use store::{
     CommitOutcome, Guard, KeyChange, KeyValue, Lease, LeaseId, Listing, MAX_GUARDS, MAX_OPERATIONS,

@@ -353,10 +353,11 @@ impl RegistrarStore {
 
     async fn find_record(&self) -> Result<RegistrarAnswer, RegistryError> {
         match self.registry.read_registration(&self.machine).await {
-            Ok(found) => Ok(RegistrarAnswer::Found(found.map(|(machine, lease)| FoundRecord {
-                address: machine.address,
-                boot: machine.boot,
-                lease,
+            Ok(found) => Ok(RegistrarAnswer::Found(found.map(|found| FoundRecord {
+                address: found.machine.address,
+                boot: found.machine.boot,
+                lease: found.lease,
+                revision: found.revision,
             }))),
             Err(RegistryError::Unreadable { .. }) => Ok(RegistrarAnswer::FoundUnreadable),
             Err(error) => Err(error),

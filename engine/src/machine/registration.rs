@@ -88,6 +88,8 @@ pub struct Registrar {
     lease: Option<LeaseId>,
     /// The lease of the record that was found last and taken for ours.
     found: Option<LeaseId>,
+    /// The revision of the record that was last found to be ours, in what the store held then.
+    own_revision: Option<u64>,
     /// The record of another boot that is at our address, as it was looked at first.
     other_boot: Option<OtherBoot>,
     /// A write under the lease was refused since it was last prolonged.
@@ -171,6 +173,7 @@ impl Registrar {
             written: None,
             lease: remembered,
             found: None,
+            own_revision: None,
             other_boot: None,
             lease_suspect: false,
             registration: Registration::Pending,
@@ -304,6 +307,7 @@ impl Registrar {
         effects: &mut Vec<RegistrarEffect>,
     ) {
         let lease = presence.lease;
+        self.own_revision = None;
         effects.push(RegistrarEffect::SetStoreHealth(None));
         self.set_lease_health(None, effects);
         effects.push(RegistrarEffect::LogRegistered(lease.id));
@@ -429,12 +433,16 @@ impl Registrar {
         effects: &mut Vec<RegistrarEffect>,
     ) {
         let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
-        if let RegistrarAnswer::Found(found) = answer
-            && found.is_none_or(|found| found.lease != Some(tenure.lease.id))
-            && !is_planted("record-not-verified")
-        {
-            self.end_tenure(now, effects);
-            return;
+        let own = Some(tenure.lease.id);
+        match answer {
+            RegistrarAnswer::Found(Some(found)) if found.lease == own => {
+                self.own_revision = Some(found.revision);
+            }
+            RegistrarAnswer::Found(_) if !is_planted("record-not-verified") => {
+                self.end_tenure(now, effects);
+                return;
+            }
+            _ => {}
         }
         debug_assert!(sent <= now, "the lease's time counts from when it was asked for");
         let sent = if is_planted("lease-timed-from-answer") { now } else { sent };

@@ -226,6 +226,7 @@ impl WatchedRegistrar {
                     boot: String::new(),
                     lease: FOREIGN,
                     created: self.store.revision,
+                    written: self.store.revision,
                 });
             }
             Happening::ForeignGone => self.remove_foreign_record(),

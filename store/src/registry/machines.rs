@@ -23,6 +23,17 @@ const ATTEMPTS: usize = 5;
 /// Leases that are asked for at a time.
 const ASKED_AT_ONCE: usize = 32;
 
+/// A machine's record, as the store has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRegistration {
+    /// The machine.
+    pub machine: Machine,
+    /// The lease that the record lives under.
+    pub lease: Option<LeaseId>,
+    /// The revision at which it was last written.
+    pub revision: u64,
+}
+
 impl Registry {
     /// Sets (`Some`) and removes (`None`) run-time metadata of machines, all or nothing. At most
     /// [`MAX_GUARDS`](crate::MAX_GUARDS) of them, and none twice.
@@ -40,15 +51,18 @@ impl Registry {
         self.replace_records(&changes).await
     }
 
-    /// The registration of a machine, if it is registered, with the lease it lives under.
+    /// The registration of a machine, if it is registered.
     pub async fn read_registration(
         &self,
         machine: &MachineId,
-    ) -> Result<Option<(Machine, Option<LeaseId>)>, RegistryError> {
+    ) -> Result<Option<StoredRegistration>, RegistryError> {
         let key = Key::Machine(machine.clone());
         let Some(record) = self.get(&key).await? else { return Ok(None) };
         match read(key.clone(), &record) {
-            Ok(Change::Machine(_, Some(machine))) => Ok(Some((machine, record.lease))),
+            Ok(Change::Machine(_, Some(machine))) => {
+                let KeyValue { lease, mod_revision: revision, .. } = record;
+                Ok(Some(StoredRegistration { machine, lease, revision }))
+            }
             Ok(_) => Ok(None),
             Err(problem) => Err(RegistryError::Unreadable { key: key.to_string(), problem }),
         }

@@ -63,6 +63,7 @@ mod write_ids;
 pub use access::Registry;
 pub use error::{CommitError, RegistryError};
 pub use forget::ForgetOutcome;
+pub use machines::StoredRegistration;
 pub use muster_common::lease::{Leadership, Presence};
 pub use reboots::{RebootGroup, RebootRecords, RebootScope, RebootWatchEvent};
 pub use units::DestroyOutcome;

@@ -7,7 +7,7 @@ use muster_common::decision::StateUpdate;
 use muster_common::machine::{Machine, MachineId, RunnerKind};
 use muster_common::snapshot::{Change, ClusterEvent};
 use muster_common::state::{DesiredState, ObservedState};
-use muster_store::{CommitError, Lease, Presence, Registry, RegistryError};
+use muster_store::{CommitError, Lease, Presence, Registry, RegistryError, StoredRegistration};
 
 use crate::support::{Bed, update};
 use crate::units::name;
@@ -64,7 +64,9 @@ pub(crate) async fn a_machine_registers_and_leaves(bed: &Bed) {
     let expected = Machine { created: presence.created, ..machine("m1") };
     assert_eq!(snapshot.machines[&presence.machine], expected);
     let found = registry.read_registration(&presence.machine).await.unwrap();
-    assert_eq!(found, Some((expected, Some(presence.lease.id))));
+    let revision = presence.created;
+    let lease = Some(presence.lease.id);
+    assert_eq!(found, Some(StoredRegistration { machine: expected, lease, revision }));
     registry.keep_alive(presence.lease.id).await.unwrap();
     registry.revoke_lease(presence.lease.id).await.unwrap();
     assert!(registry.read_snapshot().await.unwrap().machines.is_empty());
@@ -79,8 +81,9 @@ pub(crate) async fn registering_again_keeps_its_place_under_a_new_lease(bed: &Be
     let second = registry.register_machine(&again, lease).await.unwrap();
     assert_eq!(second, Presence { lease, ..first.clone() });
     registry.revoke_lease(first.lease.id).await.unwrap();
-    let (found, under) = registry.read_registration(&first.machine).await.unwrap().unwrap();
-    assert_eq!((found.version.as_str(), under), ("0.2.0", Some(lease.id)));
+    let found = registry.read_registration(&first.machine).await.unwrap().unwrap();
+    assert_eq!((found.machine.version.as_str(), found.lease), ("0.2.0", Some(lease.id)));
+    assert!(found.revision > first.created, "it tells when it was written");
     registry.revoke_lease(lease.id).await.unwrap();
     let third = present(&registry, "m1").await;
     assert!(third.created > first.created);

@@ -106,7 +106,7 @@ pub(crate) async fn placements_are_written_and_removed(bed: &Bed) {
 
 pub(crate) async fn whoever_is_deposed_writes_nothing(bed: &Bed) {
     let scene = scene(bed, 1).await;
-    let (_, lease) = scene.registry.read_registration(&m1()).await.unwrap().unwrap();
+    let lease = scene.registry.read_registration(&m1()).await.unwrap().unwrap().lease;
     scene.registry.revoke_lease(lease.unwrap()).await.unwrap();
     let moves = [together(vec![scene.place(0)])];
     for _ in 0..2 {

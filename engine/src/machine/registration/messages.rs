@@ -150,6 +150,8 @@ pub struct FoundRecord {
     pub boot: String,
     /// The lease it lives under.
     pub lease: Option<LeaseId>,
+    /// The revision at which it was written.
+    pub revision: u64,
 }
 
 /// An input of a registrar.

@@ -4,6 +4,9 @@
 //! own address is ours of before the machine booted, or that of a clone that has the address as well. The first is not kept alive by
 //! anybody, and the second is: the time that its lease has left tells, looked at twice. No lease of before has to end first, so that a machine
 //! that boots quickly stays a member.
+//!
+//! A record that is older than one that was ours is of a backup that was put back: whoever wrote it was gone when ours was written. It is replaced
+//! at once, since its lease, which has its whole time again, is all that stands between this machine and a loss.
 
 use std::time::Duration;
 
@@ -25,6 +28,13 @@ impl Registrar {
         found: FoundRecord,
         effects: &mut Vec<RegistrarEffect>,
     ) {
+        let is_put_back = self.own_revision.is_some_and(|own| found.revision < own)
+            && !is_planted("record-put-back-waited-for");
+        if is_put_back {
+            reached("record-was-put-back");
+            self.replace_record(now, since, found.lease, effects);
+            return;
+        }
         let same_lease = self.lease.is_some() && found.lease == self.lease;
         let same_address =
             !self.machine.address.is_empty() && found.address == self.machine.address;
