@@ -110,6 +110,7 @@ async fn lingering(linger: Duration) -> Cluster {
         leaving: false,
         boot: "b".to_owned(),
         created: 0,
+        revision: 0,
     };
     let presence = registry.register_machine(&machine, lease).await.unwrap();
     let leadership = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();

@@ -92,6 +92,8 @@ pub enum Decision {
         revision: u64,
         /// Revision of the unit's record that the decision rests on, 0 when the unit is gone.
         unit_revision: u64,
+        /// Revision of the registration in which the machine says that it goes down, where it does: it may have come back.
+        leaving: Option<u64>,
     },
 }
 

@@ -197,6 +197,9 @@ pub struct Machine {
     /// Store revision that created this registration; 0 outside the store. Guards every placement on the machine.
     #[serde(skip)]
     pub created: u64,
+    /// Store revision of the record as it is; 0 outside the store.
+    #[serde(skip)]
+    pub revision: u64,
 }
 
 #[cfg(test)]
@@ -230,6 +233,7 @@ mod tests {
             leaving: false,
             boot: String::new(),
             created: 0,
+            revision: 0,
         };
         let least = json!({"id": "m1", "address": "192.0.2.1"});
         assert_eq!(from_value::<Machine>(least).unwrap(), machine);

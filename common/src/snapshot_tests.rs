@@ -16,6 +16,7 @@ fn machine(id: &str, metadata: &[(&str, &str)]) -> Machine {
         leaving: false,
         boot: String::new(),
         created: 1,
+        revision: 1,
     }
 }
 

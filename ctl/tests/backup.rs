@@ -107,6 +107,7 @@ impl Cluster {
             leaving: false,
             boot: String::new(),
             created: 0,
+            revision: 0,
         };
         registry.register_machine(&machine, lease).await.unwrap();
         let (health, shutdown) = (Health::new(), CancellationToken::new());

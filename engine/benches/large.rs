@@ -33,6 +33,7 @@ pub fn large_cluster(machines: usize, units: usize, conflicts: usize) -> Snapsho
             leaving: false,
             boot: String::new(),
             created: 1,
+            revision: 1,
         };
         snapshot.machines.insert(id, machine);
     }

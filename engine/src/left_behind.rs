@@ -92,6 +92,7 @@ mod tests {
                 leaving: false,
                 boot: String::new(),
                 created: 1,
+                revision: 1,
             };
             snapshot.apply(Change::Machine(id, Some(machine)));
         }

@@ -81,6 +81,7 @@ fn cluster_with(boot: &str, active: ActiveState) -> Cluster {
         leaving: false,
         boot: boot.to_owned(),
         created: 1,
+        revision: 1,
     };
     let place = placement(1);
     let wanted = Unit {

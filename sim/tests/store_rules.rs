@@ -96,6 +96,14 @@ fn nothing_moves_away_from_a_machine_that_is_back() {
 }
 
 #[test]
+fn nothing_moves_away_from_a_machine_that_stays_after_all() {
+    holds_unless(
+        "moved-from-the-stayer",
+        passes!(places::nothing_moves_away_from_a_machine_that_stays_after_all),
+    );
+}
+
+#[test]
 fn whoever_takes_its_leave_is_not_written_back() {
     holds_unless("leave-overwritten", passes!(machines::members_are_recorded_and_take_their_leave));
 }

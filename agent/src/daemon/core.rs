@@ -96,6 +96,7 @@ impl CoreSettings {
             leaving: false,
             boot,
             created: 0,
+            revision: 0,
         }
     }
 }

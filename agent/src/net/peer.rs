@@ -218,6 +218,7 @@ mod tests {
             leaving: false,
             boot: String::new(),
             created: 0,
+            revision: 0,
         };
         let ours = BTreeSet::from(["10.0.0.1".parse().unwrap(), "172.17.0.1".parse().unwrap()]);
         address_of(&machine, api, own, &ours).map(|address| address.to_string())

@@ -111,6 +111,7 @@ impl Cluster {
             unit: name.clone(),
             revision: snapshot.places[name][&self.presence.machine].revision,
             unit_revision: snapshot.units.get(name).map_or(0, |unit| unit.revision),
+            leaving: None,
         };
         self.commit(removal).await;
         let gone = StateUpdate { unit: name.clone(), state: None };

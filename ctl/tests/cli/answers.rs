@@ -26,6 +26,7 @@ pub(crate) fn machine(n: u8) -> Machine {
         leaving: false,
         boot: String::new(),
         created: 0,
+        revision: 0,
     }
 }
 

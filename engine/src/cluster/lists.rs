@@ -103,6 +103,7 @@ pub fn machine_by_id(id: &MachineId) -> Machine {
         leaving: false,
         boot: String::new(),
         created: 0,
+        revision: 0,
     }
 }
 

@@ -228,8 +228,11 @@ impl PaperCluster {
                     && *machine_created == created
                     && (there != 0 || *cordon == cordoned)
             }
-            Decision::Remove { revision, unit_revision, .. } => {
-                *unit_revision == unit && *revision == there
+            Decision::Remove { machine, revision, unit_revision, leaving, .. } => {
+                let source = machines.get(machine);
+                *unit_revision == unit
+                    && *revision == there
+                    && leaving.is_none_or(|as_seen| source.is_some_and(|s| s.revision == as_seen))
             }
         }
     }

@@ -60,6 +60,7 @@ impl Cluster {
             leaving: false,
             boot: String::new(),
             created: self.snapshot.revision + 1,
+            revision: self.snapshot.revision + 1,
         };
         self.apply(Change::Machine(id, Some(machine)));
     }
@@ -236,10 +237,12 @@ impl Cluster {
                 placement.revision = self.snapshot.revision + 1;
                 self.apply(Change::Place(machine.clone(), unit.clone(), Some(placement)));
             }
-            Decision::Remove { machine, unit, revision, unit_revision } => {
+            Decision::Remove { machine, unit, revision, unit_revision, leaving } => {
                 assert_eq!(*unit_revision, revision_of(&self.snapshot, unit), "{unit}");
                 let before = self.snapshot.places.get(unit).and_then(|p| p.get(machine));
                 assert_eq!(Some(*revision), before.map(|p| p.revision), "{unit} on {machine}");
+                let source = self.snapshot.machines.get(machine).filter(|machine| machine.leaving);
+                assert_eq!(*leaving, source.map(|source| source.revision), "{unit} on {machine}");
                 self.apply(Change::Place(machine.clone(), unit.clone(), None));
             }
         }

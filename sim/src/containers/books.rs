@@ -78,7 +78,9 @@ impl ContainerBooks {
     /// A container's program has started.
     pub(super) fn on_start(&mut self, mut start: ContainerStart) {
         let notes = self.units.entry(start.unit.clone()).or_default();
-        notes.by_others = start.is_by_hand;
+        // What its file has it do after a person's start is that person's, as with a service.
+        let goes_on = notes.by_others && start.generation <= notes.generation;
+        notes.by_others = start.is_by_hand || goes_on;
         notes.ended = false;
         notes.is_up = true;
         if !start.is_by_hand {
@@ -108,5 +110,35 @@ impl ContainerBooks {
         notes.ended = by_itself;
         notes.is_up = false;
         self.changes.push((unit.clone(), if by_itself { "ends by itself" } else { "ends" }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_of_what_a_person_started_is_not_the_daemons() {
+        let unit: UnitName = "a.container".parse().unwrap();
+        let file = FileHash::of_text("");
+        let mut books = ContainerBooks::default();
+        let mut start = |generation, is_by_hand| {
+            let unit = unit.clone();
+            let at = Duration::ZERO;
+            books.on_start(ContainerStart {
+                unit: unit.clone(),
+                file,
+                at,
+                asked: at,
+                generation,
+                is_by_hand,
+                others_up: 0,
+                is_file_settled: false,
+            });
+            books.find(&unit).by_others
+        };
+        let told =
+            [(1, false), (1, true), (1, false), (2, false), (2, false)].map(|(g, by)| start(g, by));
+        assert_eq!(told, [false, true, true, false, false]);
     }
 }

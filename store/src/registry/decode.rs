@@ -116,8 +116,8 @@ pub(super) fn read(key: Key, record: &KeyValue) -> Result<Change, String> {
             Change::Unit(name, Some(unit))
         }
         Key::Machine(id) => {
-            let machine =
-                decode::<MachineRecord>(value)?.into_machine(id.clone(), *create_revision);
+            let record = decode::<MachineRecord>(value)?;
+            let machine = record.into_machine(id.clone(), *create_revision, *mod_revision);
             Change::Machine(id, Some(machine))
         }
         Key::Metadata(id, name) => {

@@ -56,6 +56,7 @@ fn present() -> Vec<(Key, Change, Vec<u8>)> {
         leaving: false,
         boot: "0c9f".to_owned(),
         created: CREATED,
+        revision: WRITTEN,
     };
     let without = Machine {
         id: "m2".parse().unwrap(),

@@ -144,10 +144,15 @@ impl Registry {
                 let value = encode(&PlaceRecord::new(placement));
                 piece.ops.push(Op::Put { key, value, lease: None });
             }
-            Decision::Remove { machine, unit, revision, unit_revision } => {
+            Decision::Remove { machine, unit, revision, unit_revision, leaving } => {
                 let key = place(machine, unit);
                 guard(Guard::Modified { key: key.clone(), revision: *revision });
                 guard(self.unit_unchanged(unit, *unit_revision));
+                let as_it_goes = leaving.filter(|_| !is_planted("moved-from-the-stayer"));
+                if let Some(revision) = as_it_goes {
+                    let key = self.key(&Key::Machine(machine.clone()));
+                    guard(Guard::Modified { key, revision });
+                }
                 piece.ops.push(Op::Delete { key });
             }
         }

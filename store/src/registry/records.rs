@@ -168,6 +168,7 @@ impl MachineRecord {
             leaving,
             boot,
             created: _,
+            revision: _,
         } = machine.clone();
         Self {
             schema: SCHEMA,
@@ -184,7 +185,7 @@ impl MachineRecord {
         }
     }
 
-    pub(super) fn into_machine(self, id: MachineId, created: u64) -> Machine {
+    pub(super) fn into_machine(self, id: MachineId, created: u64, revision: u64) -> Machine {
         let Self {
             schema: _,
             host,
@@ -211,6 +212,7 @@ impl MachineRecord {
             leaving,
             boot,
             created,
+            revision,
         }
     }
 }

@@ -58,6 +58,7 @@ macro_rules! with_all_cases {
             places::decisions_on_what_is_no_more_are_conflicts,
             places::a_cordon_unseen_keeps_new_placements_away_and_no_others,
             places::nothing_moves_away_from_a_machine_that_is_back,
+            places::nothing_moves_away_from_a_machine_that_stays_after_all,
             places::a_group_is_all_or_nothing,
             places::a_thousand_placements_are_written,
             places::a_group_larger_than_a_commit_is_written_piece_by_piece,

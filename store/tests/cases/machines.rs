@@ -26,6 +26,7 @@ pub(crate) fn machine(id: &str) -> Machine {
         leaving: false,
         boot: "b".to_owned(),
         created: 0,
+        revision: 0,
     }
 }
 
@@ -61,10 +62,11 @@ pub(crate) async fn a_machine_registers_and_leaves(bed: &Bed) {
     let registry = bed.registry();
     let presence = present(&registry, "m1").await;
     let snapshot = registry.read_snapshot().await.unwrap();
-    let expected = Machine { created: presence.created, ..machine("m1") };
+    let at = presence.created;
+    let expected = Machine { created: at, revision: at, ..machine("m1") };
     assert_eq!(snapshot.machines[&presence.machine], expected);
     let found = registry.read_registration(&presence.machine).await.unwrap();
-    let revision = presence.created;
+    let revision = at;
     let lease = Some(presence.lease.id);
     assert_eq!(found, Some(StoredRegistration { machine: expected, lease, revision }));
     registry.keep_alive(presence.lease.id).await.unwrap();

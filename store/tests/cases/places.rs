@@ -1,12 +1,14 @@
 //! Placements through the registry.
 
+use std::time::Duration;
+
 use muster_common::cordon::{CordonHolder, Hold};
 use muster_common::decision::{Decision, Move, MoveReason, PlacesCommitted, UnitWritten};
-use muster_common::machine::MachineId;
+use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{Change, ClusterEvent, Handover, Placement, Snapshot};
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
-use muster_store::{CommitError, Leadership, Registry};
+use muster_store::{CommitError, Leadership, Lease, Registry};
 
 use crate::machines::{machine, present};
 use crate::support::{Bed, update};
@@ -71,6 +73,7 @@ impl Scene {
             machine: m1(),
             revision: self.snapshot.places[&unit][&m1()].revision,
             unit_revision: self.snapshot.units.get(&unit).map_or(0, |u| u.revision),
+            leaving: None,
             unit,
         }
     }
@@ -197,6 +200,32 @@ pub(crate) async fn nothing_moves_away_from_a_machine_that_is_back(bed: &Bed) {
     let gone = machine("m2").id;
     let committed = scene.registry.commit_places(scene.leadership, &lost(gone)).await.unwrap();
     assert!(committed.conflicts.is_empty());
+}
+
+pub(crate) async fn nothing_moves_away_from_a_machine_that_stays_after_all(bed: &Bed) {
+    let mut scene = scene(bed, 1).await;
+    scene.commit(vec![vec![scene.place(0)]]).await;
+    let lease = scene.registry.read_registration(&m1()).await.unwrap().unwrap().lease.unwrap();
+    let lease = Lease { id: lease, ttl: Duration::from_secs(60) };
+    let write_record = |leaving| {
+        let machine = Machine { leaving, ..machine("m1") };
+        let registry = &scene.registry;
+        async move { registry.claim_registration(&machine, lease, None).await.unwrap() }
+    };
+    let before = write_record(true).await;
+    let snapshot = scene.registry.read_snapshot().await.unwrap();
+    let leaving = Some(snapshot.machines[&m1()].revision);
+    // It has booted meanwhile, and its new record took the place of the one before.
+    assert_eq!(write_record(false).await.created, before.created);
+    let leave = |decision| match decision {
+        Decision::Remove { machine, unit, revision, unit_revision, .. } => {
+            Decision::Remove { machine, unit, revision, unit_revision, leaving }
+        }
+        place @ Decision::Place { .. } => place,
+    };
+    scene.refresh_snapshot().await;
+    assert_eq!(scene.commit(vec![vec![leave(scene.remove(0))]]).await.conflicts, [0]);
+    assert!(scene.commit(vec![vec![scene.remove(0)]]).await.conflicts.is_empty());
 }
 
 pub(crate) async fn a_group_is_all_or_nothing(bed: &Bed) {

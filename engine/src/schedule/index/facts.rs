@@ -32,6 +32,12 @@ impl Index {
             && !is_planted("leaving-host-keeps-units")
     }
 
+    /// The revision of a machine's registration, if that says that it goes down.
+    pub(crate) fn leaving_revision(&self, machine: MachineKey) -> Option<u64> {
+        let record = self.machines[machine].record.as_ref()?;
+        record.leaving.then_some(record.revision)
+    }
+
     /// True if units have to leave a machine even if no other takes them.
     pub(crate) fn is_forced(&self, machine: MachineKey) -> bool {
         self.machines[machine].cordon.as_ref().is_some_and(Cordon::is_forced)

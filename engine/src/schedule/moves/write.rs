@@ -34,6 +34,7 @@ impl PlanPass<'_> {
                 unit: row.name.clone(),
                 revision: place.placement.revision,
                 unit_revision: row.record.as_ref().map_or(0, |record| record.revision),
+                leaving: self.index.leaving_revision(place.machine),
             })
             .collect()
     }
