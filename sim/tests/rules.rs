@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use exam::holds_unless;
-use muster_common::api::v1::{ChangeRequest, UnitChange};
+use muster_common::api::v1::{ChangeRequest, UnitChange, Until, WaitEvent, WaitFor, WaitRequest};
 use muster_common::boot::BootMark;
 use muster_common::machine::{Machine, MachineId};
 use muster_common::snapshot::{Handover, Placement, Snapshot, Unit};
@@ -26,6 +26,8 @@ use muster_engine::reboot::gate::check_gate;
 use muster_engine::request::batch::{BatchStep, ChangeBatch};
 use muster_engine::request::change::ParsedChange;
 use muster_engine::request::limits::StoreLimits;
+use muster_engine::wait::units::{UnitsWait, WaitUpdate};
+use muster_engine::wait::{ClusterWait as _, PatientWait};
 use musterd::machine::last_known;
 use musterd::machine::ledger::Ledger;
 use musterd::stdx::disk::{Disk as _, HostDisk};
@@ -312,4 +314,25 @@ fn next_generation(revision: u64) -> u64 {
 #[test]
 fn a_job_that_is_started_again_has_a_generation_that_no_earlier_start_had() {
     holds_unless("job-restart-numbered-low", || next_generation(50) == 51);
+}
+
+#[test]
+fn a_wait_passes_over_a_listing_that_comes_late() {
+    holds_unless("late-listing-believed", || {
+        let (name, file): (UnitName, _) = ("a.service".parse().unwrap(), FileHash::of_text(TEXT));
+        let desired = DesiredState::Launched;
+        let unit = Unit { name: name.clone(), file, desired, generation: 1, revision: 1 };
+        let before =
+            Snapshot { revision: 87, units: [(name.clone(), unit)].into(), ..Snapshot::default() };
+        let after = Snapshot { revision: 88, ..Snapshot::default() };
+        let units = vec![WaitFor { name, until: Until::Gone, generation: 0 }];
+        let wait = UnitsWait::new(WaitRequest { units, revision: 88 });
+        let mut wait = PatientWait::new(wait, 88);
+        let mut cluster = Cluster::default();
+        cluster.reset(before, Duration::ZERO);
+        let early = wait.update(Duration::ZERO, &mut cluster);
+        cluster.reset(after, Duration::ZERO);
+        let told = wait.update(Duration::ZERO, &mut cluster);
+        early.is_empty() && matches!(*told, [WaitUpdate::Event(WaitEvent::Done { .. })])
+    });
 }

@@ -10,7 +10,7 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::stream::{self, Stream};
-use muster_engine::wait::ClusterWait;
+use muster_engine::wait::{ClusterWait, PatientWait};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -89,13 +89,14 @@ async fn send_events<S: EventSource>(
 /// The events of a wait for something in the cluster.
 pub(super) struct ClusterEvents<W> {
     reader: Reader,
-    wait: W,
+    wait: PatientWait<W>,
     has_looked: bool,
 }
 
 impl<W: ClusterWait> ClusterEvents<W> {
     /// Looks at the cluster with a reader.
     pub(super) fn new(reader: Reader, wait: W) -> Self {
+        let wait = PatientWait::new(wait, reader.made_ready_at());
         Self { reader, wait, has_looked: false }
     }
 

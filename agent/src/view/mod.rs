@@ -83,6 +83,8 @@ pub struct Reader {
     /// From which the engine's time counts.
     began: Instant,
     position: watch::Receiver<PicturePosition>,
+    /// The revision of the picture when it was new enough.
+    ready_at: u64,
 }
 
 impl View {
@@ -145,7 +147,10 @@ impl View {
                     reader.live.install_snapshot(snapshot, before, self.0.now());
                     ReadInput::StoreRead
                 }
-                ReadStep::Ready => return Ok(reader),
+                ReadStep::Ready => {
+                    reader.ready_at = reader.live.revision();
+                    return Ok(reader);
+                }
                 ReadStep::RefuseFuture { revision, present } => {
                     return Err(ViewError::Future { revision, present });
                 }
@@ -173,10 +178,8 @@ impl View {
             live
         });
         live.readers.send_modify(|count| *count += 1);
-        (
-            Reader { position: live.position.subscribe(), began: self.0.began, live: live.clone() },
-            cold,
-        )
+        let position = live.position.subscribe();
+        (Reader { position, began: self.0.began, live: live.clone(), ready_at: 0 }, cold)
     }
 }
 
@@ -195,6 +198,11 @@ impl Reader {
     /// Looks at the cluster and at what the engine thinks of it.
     pub fn with_cluster<T>(&self, look: impl FnOnce(&mut Cluster) -> T) -> T {
         look(&mut lock(&self.live.cluster))
+    }
+
+    /// The revision of the picture when it was new enough. A watch that begins anew may take it back for a moment.
+    pub fn made_ready_at(&self) -> u64 {
+        self.ready_at
     }
 
     /// The engine's time now; each view counts its own from when it was made.

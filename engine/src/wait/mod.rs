@@ -7,7 +7,9 @@
 mod cluster_wait;
 pub mod drain;
 pub mod journal;
+mod late_listing;
 pub mod reboots;
 pub mod units;
 
 pub use cluster_wait::ClusterWait;
+pub use late_listing::PatientWait;

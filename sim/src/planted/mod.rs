@@ -120,6 +120,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("lapsed-lease-relied-on", 2000, MACHINE, "that nothing begins on a machine whose lease is over by its own clock"),
     either("late-answer-counts", 200, MACHINE, "that the answer to an earlier publication is not taken for that to a later one"),
     tested("late-leave-counts-for-next-boot", "sim/tests/store_rules::a_goodbye_of_the_boot_before_says_nothing_of_the_next", "that a goodbye which comes late is none of the next boot's"),
+    either("late-listing-believed", 3000, "sim/tests/rules::a_wait_passes_over_a_listing_that_comes_late", "that a wait is told of nothing older than what it began on"),
     either("late-members-taken-for-leave", 200, LEADER, "that the leader's own late write of the members is nobody's leave"),
     either("later-job-start-counts-as-this", 500, MACHINE, "that a job which was begun for a later start is not begun for an earlier one"),
     either("lease-left-half-over", 200, DEPARTURE, "that a machine that leaves in an outage does not end half of its lease"),
