@@ -82,6 +82,7 @@ fn a_rule_of_a_machine_that_is_left_out_is_noticed() {
         "job-begun-again",
         "lapsed-lease-relied-on",
         "late-answer-counts",
+        "late-publication-overlooked",
         "later-job-start-counts-as-this",
         "lost-job-start-repeated",
         "lost-watch-empties-placements",

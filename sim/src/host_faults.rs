@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use muster_common::unit::UnitName;
+use muster_common::unit::{FileHash, UnitName};
 use musterd::runner::systemd::manager::JobKind;
 use musterd::stdx::disk::Disk as _;
 
+use crate::host_unit::HostUnit;
 use crate::machine::Machine;
 use crate::member_faults::MemberFault;
 use crate::moment::Micros;
@@ -195,6 +196,11 @@ impl Machine {
 
 fn pick_one(pick: u64, units: &[UnitName]) -> Option<&UnitName> {
     units.get(usize::try_from(pick.checked_rem(units.len() as u64)?).ok()?)
+}
+
+/// True for what runs from a file of the host's own, under whatever name.
+pub(crate) fn is_own_run(is: &HostUnit) -> bool {
+    is.running == Some(FileHash::of_text(OWN_TEXT))
 }
 
 fn own_path(unit: &UnitName) -> PathBuf {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use muster_common::unit::{UnitName, UnitType};
 
 use crate::containers::{EngineNews, SimulatedEngine};
+use crate::host_faults::is_own_run;
 use crate::invariants::{Findings, containers, removed_text, steps, twice};
 use crate::machine::Machine;
 use crate::systemd::SystemdNews;
@@ -111,7 +112,7 @@ impl World {
         }
         let mut up = BTreeMap::new();
         for other in self.machines.iter().filter(|other| other.machine_name() != machine) {
-            let is = other.find_unit(unit).filter(|is| !is.active.is_down());
+            let is = other.find_unit(unit).filter(|is| !is.active.is_down() && !is_own_run(is));
             up.extend(is.map(|is| (Machine::machine_name(other), is.active.to_string())));
         }
         let found = twice::check_single(&self.facts, machine, unit, &up);

@@ -115,6 +115,8 @@ pub struct Node {
     pub(super) joining: Option<Presence>,
     /// The time at which they are asked for again.
     pub(super) rejoin_at: Option<Duration>,
+    /// Until when a publication that was not answered may still be carried out.
+    pub(super) late_until: Option<Duration>,
     pub(super) presence: Option<Presence>,
     pub(super) basis: Basis,
     pub(super) desired: BTreeMap<UnitName, Placement>,
@@ -161,6 +163,7 @@ impl Node {
             registration: Registration::Pending,
             joining: None,
             rejoin_at: None,
+            late_until: None,
             presence: None,
             basis: Basis::Unknown,
             desired: BTreeMap::new(),

@@ -102,6 +102,7 @@ impl Node {
             self.report.mark_doubted(unit);
         }
         self.presence = Some(presence);
+        self.plan_late_look(now);
         self.effects.push(NodeEffect::WatchPlacements);
     }
 
@@ -121,6 +122,7 @@ impl Node {
             reached("state-is-back");
             self.report.mark_doubted(unit);
         }
+        self.plan_late_look(now);
     }
 
     pub(super) fn on_placements(

@@ -15,6 +15,13 @@ use super::model::{Basis, Node, Outlook};
 use crate::machine::memory::{LastKnown, NodeMemory};
 use crate::machine::observation::UnitObservation;
 
+/// A publication that was not answered may be carried out as late as this: a member of the store that stood still goes on with what it was
+/// asked before. A later one of a unit that is up is refused, since it is guarded by what it replaces; but one that says the first word of a
+/// unit of which there is nothing any more is taken.
+const LATE_WRITE: Duration = Duration::from_secs(600);
+/// Pause between two looks for such a state.
+const LATE_WRITE_LOOK: Duration = Duration::from_secs(15);
+
 impl Node {
     /// The state to be published of a unit; `None`: there is nothing of it here.
     pub fn published_state(
@@ -92,8 +99,20 @@ impl Node {
 
     pub(super) fn on_published(&mut self, now: Duration, number: u64, answer: PublishAnswer) {
         self.report.on_answer(now, number, answer == PublishAnswer::Taken);
+        if answer == PublishAnswer::Unknown && !is_planted("late-publication-overlooked") {
+            self.late_until = Some(now + LATE_WRITE);
+            self.plan_late_look(now);
+        }
         if answer == PublishAnswer::NotRegistered && !is_planted("refused-publication-accepted") {
             self.effects.push(NodeEffect::SuspectLease);
+        }
+    }
+
+    /// Has the store's states read again after a while, for as long as a late publication may bring one back.
+    pub(super) fn plan_late_look(&mut self, now: Duration) {
+        self.late_until = self.late_until.filter(|until| now < *until);
+        if self.late_until.is_some() && self.presence.is_some() {
+            self.rejoin_at.get_or_insert(now + LATE_WRITE_LOOK);
         }
     }
 
