@@ -102,7 +102,7 @@ mod tests {
     fn a_listing_that_comes_late_is_passed_over() {
         let mut wait = PatientWait::new(Seen, 88);
         assert_eq!(look(&mut wait, 1, 91), [91]);
-        assert_eq!(look(&mut wait, 2, 87), []);
+        assert_eq!(look(&mut wait, 2, 87), Vec::<u64>::new());
         assert_eq!(wait.next_deadline(), Some(Duration::from_secs(7)));
         assert_eq!(look(&mut wait, 3, 88), [88]);
         assert_eq!(wait.next_deadline(), None);
@@ -111,8 +111,8 @@ mod tests {
     #[test]
     fn a_store_that_was_put_back_is_believed_after_a_while() {
         let mut wait = PatientWait::new(Seen, 88);
-        assert_eq!(look(&mut wait, 2, 60), []);
-        assert_eq!(look(&mut wait, 6, 61), []);
+        assert_eq!(look(&mut wait, 2, 60), Vec::<u64>::new());
+        assert_eq!(look(&mut wait, 6, 61), Vec::<u64>::new());
         assert_eq!(look(&mut wait, 7, 61), [61]);
         assert_eq!(look(&mut wait, 8, 62), [62]);
     }
