@@ -117,6 +117,14 @@ fn whoever_is_back_after_its_leave_is_a_member_from_its_registration_on() {
 }
 
 #[test]
+fn whoever_is_back_stays_a_member_whatever_its_leader_saw_before() {
+    holds_unless(
+        "members-of-before-written",
+        passes!(machines::whoever_is_back_stays_a_member_whatever_was_seen_before),
+    );
+}
+
+#[test]
 fn nothing_is_left_of_a_machine_that_is_forgotten() {
     holds_unless(
         "forgotten-machine-leaves-records",

@@ -137,8 +137,8 @@ impl<'a> TermLoop<'a> {
                     Err(error) => TermAnswer::Failed(error_chain(&error)),
                 }
             }
-            TermRequest::RecordMembers { leadership, seen, members } => {
-                match self.registry.set_members(leadership, &seen, &members).await {
+            TermRequest::RecordMembers { leadership, seen, seen_at, members } => {
+                match self.registry.set_members(leadership, (&seen, seen_at), &members).await {
                     Ok(true) => TermAnswer::Done,
                     Ok(false) => TermAnswer::Overtaken,
                     Err(error) => failure_answer(&error),

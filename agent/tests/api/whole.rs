@@ -102,7 +102,8 @@ async fn records_are_told_as_the_store_has_them() {
     let snapshot = cluster.registry.read_snapshot().await.unwrap();
     let mut told = records.to_snapshot();
     for (id, machine) in &mut told.machines {
-        machine.created = snapshot.machines[id].created;
+        let stored = &snapshot.machines[id];
+        (machine.created, machine.revision) = (stored.created, stored.revision);
     }
     assert_eq!(told, snapshot);
     assert!(records.unleased.is_empty());

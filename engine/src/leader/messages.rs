@@ -56,6 +56,8 @@ pub enum TermRequest {
         leadership: Leadership,
         /// The members as they were seen.
         seen: BTreeSet<MachineId>,
+        /// The revision up to which the store was seen.
+        seen_at: u64,
         /// All of them.
         members: BTreeSet<MachineId>,
     },

@@ -422,6 +422,7 @@ impl Term {
         let request = TermRequest::RecordMembers {
             leadership: self.leadership,
             seen: self.view.members.clone(),
+            seen_at: self.view.seen_revision(),
             members: members.clone(),
         };
         self.ask_store(Stage::RecordingMembers(members), request, None, effects);

@@ -119,6 +119,11 @@ impl LeaderView {
         }
     }
 
+    /// The revision up to which the store has been seen; 0 before the watch has begun.
+    pub(super) fn seen_revision(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.revision)
+    }
+
     /// True if there is something to plan for, on a view that is at least at this revision.
     pub(super) fn is_plan_due(&self, revision: u64) -> bool {
         self.cluster.as_ref().is_some_and(|c| c.changed && c.revision >= revision)

@@ -144,6 +144,7 @@ pub const PLANTED: &[PlantedFault] = &[
     planted("mass-loss-moved", 50, "that half of the machines lost together keep their units"),
     either("members-by-leader-alone", 3000, "sim/tests/store_rules::whoever_is_back_after_its_leave_is_a_member_from_its_registration_on", "that a machine which is back is missed from its registration on, whether a leader has looked or not"),
     either("members-not-recorded", 200, LEADER, "that the next leader knows who belongs to the cluster"),
+    either("members-of-before-written", 3000, "sim/tests/store_rules::whoever_is_back_stays_a_member_whatever_its_leader_saw_before", "that members are written only as they were seen last"),
     either("members-under-way-taken-for-leave", 1000, LEADER, "that the leader's own write of the members is nobody's leave, though the watch tells of it first"),
     tested("memory-outlives-userspace", CONTAINERS, "that after a soft-reboot no container counts as running or failed for what it was before"),
     either("moved-from-the-returned", 1000, "sim/tests/store_rules::nothing_moves_away_from_a_machine_that_is_back", "that nothing moves for the loss of a machine that is registered again"),

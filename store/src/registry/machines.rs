@@ -134,11 +134,12 @@ impl Registry {
     }
 
     /// Records which machines belong to the cluster, guarded by our leadership and by what the decision rests on: the members as
-    /// they were `seen`. `false`: they are others by now, because a machine took its leave; nothing was written.
+    /// they were `seen` up to a revision. `false`: they were written since, because a machine took its leave or is back, and may be the same
+    /// for all that; nothing was written.
     pub async fn set_members(
         &self,
         leadership: Leadership,
-        seen: &BTreeSet<MachineId>,
+        (seen, seen_at): (&BTreeSet<MachineId>, u64),
         members: &BTreeSet<MachineId>,
     ) -> Result<bool, CommitError> {
         let key = self.key(&Key::Members);
@@ -146,10 +147,11 @@ impl Registry {
         // One that nobody can read is seen as empty, and replaced.
         let now = found.as_ref().and_then(|found| decode::<MembersRecord>(&found.value).ok());
         let now = now.map(MembersRecord::into_machines).unwrap_or_default();
-        if now != *seen && !is_planted("leave-overwritten") {
+        let revision = found.map_or(0, |found| found.mod_revision);
+        let is_newer = revision > seen_at && !is_planted("members-of-before-written");
+        if (now != *seen || is_newer) && !is_planted("leave-overwritten") {
             return Ok(false);
         }
-        let revision = found.map_or(0, |found| found.mod_revision);
         let unchanged = Guard::Modified { key: key.clone(), revision };
         let value = encode(&MembersRecord::new(members));
         let put = Op::Put { key, value, lease: None };

@@ -46,6 +46,7 @@ macro_rules! with_all_cases {
             machines::a_leader_record_of_nobody_bars_nobody,
             machines::held_machines_are_recorded_and_let_go,
             machines::members_are_recorded_and_take_their_leave,
+            machines::whoever_is_back_stays_a_member_whatever_was_seen_before,
             machines::whoever_is_back_after_its_leave_is_a_member_from_its_registration_on,
             machines::the_time_left_of_each_machine_is_told,
             machines::a_record_that_hangs_on_no_lease_is_told,

@@ -20,7 +20,7 @@ pub(crate) async fn a_machine_that_is_gone_leaves_nothing_behind(bed: &Bed) {
     let request = Request { by: "jane".to_owned(), at: 1, because: None, method: None };
     registry.request_reboot(&m1, &request).await.unwrap();
     let led = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
-    assert!(registry.set_members(led, &[].into(), &[m1.clone()].into()).await.unwrap());
+    assert!(registry.set_members(led, (&[].into(), u64::MAX), &[m1.clone()].into()).await.unwrap());
     assert_eq!(registry.forget_machine(&m1).await.unwrap(), ForgetOutcome::Registered);
     registry.revoke_lease(presence.lease.id).await.unwrap();
     let outcome = registry.forget_machine(&m1).await.unwrap();

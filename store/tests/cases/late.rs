@@ -180,9 +180,9 @@ pub(crate) async fn registrations_and_members_are_not_written_twice(bed: &Bed) {
     registry.establish_cluster_identity().await.unwrap();
     let (none, one) = ([].into(), [m1()].into());
     let two = [m1(), "m2".parse().unwrap()].into();
-    assert!(registry.set_members(led, &none, &two).await.unwrap());
+    assert!(registry.set_members(led, (&none, u64::MAX), &two).await.unwrap());
     registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
-    assert!(registry.set_members(led, &one, &one).await.unwrap());
+    assert!(registry.set_members(led, (&one, u64::MAX), &one).await.unwrap());
     late.hold_that_late_writes_change_nothing().await;
 }
 
@@ -192,7 +192,7 @@ pub(crate) async fn a_goodbye_of_the_boot_before_says_nothing_of_the_next(bed: &
     let presence = present(&leader, "m2").await;
     let led = leader.campaign_for_leadership(&presence).await.unwrap().unwrap();
     let two: BTreeSet<MachineId> = [m1(), "m2".parse().unwrap()].into();
-    leader.set_members(led, &BTreeSet::new(), &two).await.unwrap();
+    leader.set_members(led, (&BTreeSet::new(), u64::MAX), &two).await.unwrap();
     let gone = present(&leader, "m1").await;
     // It says goodbye, and that is on its way for seconds: until the next boot of it is registered, under the lease of before.
     late.recorder.withholds.store(true, Ordering::Relaxed);

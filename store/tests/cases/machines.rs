@@ -228,18 +228,18 @@ pub(crate) async fn members_are_recorded_and_take_their_leave(bed: &Bed) {
     registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
     assert_eq!(registry.read_snapshot().await.unwrap().members, BTreeSet::new());
     let none = BTreeSet::new();
-    assert!(registry.set_members(led, &none, &all).await.unwrap());
+    assert!(registry.set_members(led, (&none, u64::MAX), &all).await.unwrap());
     assert_eq!(registry.read_snapshot().await.unwrap().members, all);
     registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
     registry.remove_member(&"m4".parse().unwrap()).await.unwrap();
     assert_eq!(registry.read_snapshot().await.unwrap().members, ids(&["m1", "m3"]));
     // A leader that has not seen who left puts nobody back.
-    assert!(!registry.set_members(led, &all, &all).await.unwrap());
+    assert!(!registry.set_members(led, (&all, u64::MAX), &all).await.unwrap());
     assert_eq!(registry.read_snapshot().await.unwrap().members, ids(&["m1", "m3"]));
     // They outlive their leader, and no one who is deposed writes them.
     registry.revoke_lease(presence.lease.id).await.unwrap();
     assert_eq!(registry.read_snapshot().await.unwrap().members, ids(&["m1", "m3"]));
-    let error = registry.set_members(led, &ids(&["m1", "m3"]), &all).await.unwrap_err();
+    let error = registry.set_members(led, (&ids(&["m1", "m3"]), u64::MAX), &all).await.unwrap_err();
     assert!(matches!(error, CommitError::Deposed), "{error:?}");
 }
 
@@ -252,7 +252,9 @@ pub(crate) async fn whoever_is_back_after_its_leave_is_a_member_from_its_registr
     let ids = |names: &[&str]| names.iter().map(|id| id.parse().unwrap()).collect();
     assert_eq!(members().await, BTreeSet::new(), "nobody has led yet");
     let led = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
-    assert!(registry.set_members(led, &BTreeSet::new(), &ids(&["m1", "m2"])).await.unwrap());
+    assert!(
+        registry.set_members(led, (&BTreeSet::new(), u64::MAX), &ids(&["m1", "m2"])).await.unwrap()
+    );
     registry.remove_member(&"m2".parse().unwrap()).await.unwrap();
     // Its record is written once more while it goes.
     let lease = registry.grant_lease(Duration::from_secs(30)).await.unwrap();
@@ -263,6 +265,21 @@ pub(crate) async fn whoever_is_back_after_its_leave_is_a_member_from_its_registr
     assert_eq!(members().await, ids(&["m1", "m2"]), "no leader has looked");
     present(&registry, "m3").await;
     assert_eq!(members().await, ids(&["m1", "m2", "m3"]));
+}
+
+pub(crate) async fn whoever_is_back_stays_a_member_whatever_was_seen_before(bed: &Bed) {
+    let registry = bed.registry();
+    let presence = present(&registry, "m1").await;
+    let led = registry.campaign_for_leadership(&presence).await.unwrap().unwrap();
+    let ids = |names: &[&str]| names.iter().map(|id| id.parse().unwrap()).collect();
+    let (all, one): (BTreeSet<MachineId>, BTreeSet<MachineId>) = (ids(&["m1", "m2"]), ids(&["m1"]));
+    assert!(registry.set_members(led, (&BTreeSet::new(), u64::MAX), &all).await.unwrap());
+    let seen = registry.read_snapshot().await.unwrap();
+    // The leader takes it out and does not hear of its own write; it is back, and that is not seen either.
+    assert!(registry.set_members(led, (&all, seen.revision), &one).await.unwrap());
+    present(&registry, "m2").await;
+    assert!(!registry.set_members(led, (&all, seen.revision), &one).await.unwrap());
+    assert_eq!(registry.read_snapshot().await.unwrap().members, all);
 }
 
 pub(crate) async fn the_time_left_of_each_machine_is_told(bed: &Bed) {
