@@ -130,6 +130,7 @@ fn scripts_of_one_unit() {
 fn a_rule_of_one_unit_that_is_left_out_is_noticed() {
     for planted in [
         "earlier-file-runs-on",
+        "earlier-restart-taken-for-this",
         "ended-unit-started",
         "hosts-own-unit-stopped",
         "loaded-unit-left-up",

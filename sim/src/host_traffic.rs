@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use muster_common::unit::{UnitName, UnitType};
 
+use crate::conditions::RETURN;
 use crate::containers::{EngineNews, SimulatedEngine};
 use crate::host_faults::is_own_run;
 use crate::invariants::{Findings, containers, removed_text, steps, twice};
@@ -77,11 +78,13 @@ impl World {
         }
     }
 
-    /// True if a machine's engine was asked for something, at a moment of the machine's clock, before the machine was well again.
+    /// True if a machine's engine was asked for something, at a moment of the machine's clock, before the machine was well again and had had
+    /// the time to hear what has moved: its daemon restarts a container as systemd does a service, and a slow engine starts it later.
     fn was_asked_before_return(&self, number: usize, asked: Duration) -> bool {
         let Some(machine) = self.machines.get(number) else { return false };
         let condition = self.facts.machines.get(&machine.machine_name());
-        condition.is_some_and(|it| asked < machine.clock.awake_time(it.since).to_duration())
+        let heard = |since| machine.clock.awake_time(since + RETURN).to_duration();
+        condition.is_some_and(|it| asked < heard(it.since))
     }
 
     fn check_call(&mut self, number: usize, goes_down: bool, noted: &NotedCall) {

@@ -341,6 +341,9 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     let restarted = seen.is_running()
         && seen.restarted_for == Some(generation)
         && !(changed || outdated || is_planted("unheard-restart-repeated"));
+    // So has one that was asked for at an earlier wish, and this one is still to be carried out.
+    let earlier = seen.restarted_for.is_some_and(|restart| restart != generation)
+        && !is_planted("earlier-restart-taken-for-this");
     let mut steps = Vec::new();
     // A running unit is stopped under the file it was started from, whose ExecStop= it expects.
     let up = seen.is_up() && (owned.desired == DesiredState::Launched || owned.is_start_unheard());
@@ -363,6 +366,7 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
         let again = (!settled || is_planted("settled-unit-restarted"))
             && (owned.desired == DesiredState::Launched
                 || outdated
+                || earlier
                 || owned.is_start_unheard() && owned.generation != generation);
         let under_way = owned.starting && owned.desired == DesiredState::Launched;
         if (seen.is_running() || under_way)

@@ -82,6 +82,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("dropped-chain-forgotten", 200, MACHINE, "that steps which could not be tried are tried again"),
     either("earlier-report-believed", 200, "sim/tests/rules::a_report_on_an_earlier_start_says_nothing_of_a_later_one", "that a report on an earlier start says nothing of a later one"),
     either("earlier-file-runs-on", 2000, CONVERGE, "that a unit which somebody has started from an earlier file runs from the one it has once it is wanted"),
+    either("earlier-restart-taken-for-this", 3000, CONVERGE, "that a restart of an earlier wish is none of this one"),
     tested("earlier-run-joined", "sim/tests/removals::what_a_timer_has_started_from_the_file_before_is_started_anew", "that a start takes the new file up where somebody has started the unit from the one before"),
     tested("election-taken-for-keepalives", LOSSES, "that after an election of etcd's nobody knows yet whose lease was prolonged"),
     either("empty-listing-believed", 200, MACHINE, "that a listing counts only from the store that is ours"),
