@@ -185,6 +185,7 @@ impl Story {
                     shown.push(format!("{signal} to {container}"));
                 }
                 UnitEffect::CancelWork => shown.push("cancel".to_owned()),
+                UnitEffect::CallOffStart => shown.push("call off".to_owned()),
                 UnitEffect::Inspect(id) => shown.push(format!("inspect {id}")),
                 UnitEffect::FindContainer => shown.push("find".to_owned()),
                 UnitEffect::RemoveContainers(ids) => {
@@ -313,6 +314,23 @@ fn the_one_before_a_start_that_came_to_nothing_is_still_its_container() {
         9  refused     => discard networks; failed/failed (resources: why)
         10 start-hint  => find
         11 abc runs    => active/running abc
+        ",
+    );
+}
+
+#[test]
+fn a_start_that_is_to_be_stopped_is_called_off() {
+    let mut story = Story::new("");
+    story.go_on(
+        "
+        0 start 7    => prepare; activating/start-pre
+        1 prepared   => start for 7; activating/start
+        2 stop       => call off; deactivating/stop-sigterm
+        3 refused    => discard networks; inactive/dead
+        4 start 8    => prepare; activating/start-pre
+        5 prepared   => start for 8; activating/start
+        6 stop       => call off; deactivating/stop-sigterm
+        7 started abc => SIGTERM to abc; inspect abc; deactivating/stop-sigterm abc
         ",
     );
 }
@@ -500,7 +518,7 @@ fn a_stop_that_a_failed_removal_broke_off_comes_to_its_end() {
         "
         0  start 7   => prepare; activating/start-pre
         1  prepared  => start for 7; activating/start
-        2  stop      => deactivating/stop-sigterm
+        2  stop      => call off; deactivating/stop-sigterm
         3  remove    => nothing
         33 tick      => cancel; remove
         34 unremoved => discard networks; inactive/dead

@@ -105,9 +105,13 @@ impl Facts {
         self.machines.entry(machine.to_owned()).or_default().has_left = true;
     }
 
-    /// A machine goes off.
+    /// A machine goes off. After a boot in which it was never registered it has been off all the time, to whoever leads.
     pub(crate) fn note_end_of_boot(&mut self, machine: &str) {
-        self.machines.entry(machine.to_owned()).or_default().went_off = self.now;
+        let condition = self.machines.entry(machine.to_owned()).or_default();
+        condition.went_off = self.now;
+        if condition.registered >= condition.booted {
+            condition.unheard_since = self.now;
+        }
     }
 
     /// A message of a machine has come to a member: one that was on its way when the line was cut, perhaps.

@@ -61,6 +61,8 @@ pub(crate) struct Condition {
     pub(crate) lost_rightly: Option<bool>,
     /// The moment at which it went off last.
     pub(crate) went_off: Micros,
+    /// The end of the last boot in which it was registered.
+    pub(crate) unheard_since: Micros,
     /// Since when its line has been cut both ways while its daemon ran.
     pub(crate) cut_since: Option<Micros>,
     /// The moment at which it was registered last.

@@ -296,6 +296,26 @@ fn starts_over_a_broken_line() -> usize {
     starts.max().unwrap_or_default()
 }
 
+/// The starts that a slow engine was asked for after their unit had been told to stop, at one of many moments of a restart.
+fn starts_asked_after_stops() -> usize {
+    let starts = (0..40).map(|moment| {
+        let mut bench = EngineBench::with_options(moment, EngineOptions::default());
+        bench.write("a.container", &good());
+        bench.start("a.container");
+        bench.engine.with_model(|model| model.kill_by_hand(0)).unwrap();
+        bench.pass(2);
+        bench.engine.take_starts();
+        bench.engine.with_model(|model| model.set_slow(1000));
+        bench.begin_start("a.container");
+        let told = bench.now + Duration::from_millis(moment * 500);
+        while bench.step(told) {}
+        assert_eq!(bench.stop("a.container"), StartOutcome::Done);
+        assert!(!bench.engine.is_running(&name("a.container")), "stopped after {moment}");
+        bench.engine.take_starts().iter().filter(|start| start.asked > told).count()
+    });
+    starts.sum()
+}
+
 /// A job that is under way.
 fn bench_with_job() -> EngineBench {
     let mut bench = EngineBench::with_options(7, not_live());
@@ -325,6 +345,11 @@ fn starts_with_container_removed() -> usize {
     }
     bench.pass(100);
     bench.engine.take_starts().len()
+}
+
+#[test]
+fn what_is_told_to_stop_while_it_is_made_is_not_started() {
+    assert_eq!(starts_asked_after_stops(), 0);
 }
 
 #[test]
@@ -514,6 +539,7 @@ fn a_rule_of_containers_that_is_left_out_is_noticed() {
             assert_eq!(state_after_both_restarted(), (sub::INTERRUPTED.to_owned(), 0));
         });
     }
+    fails_without("called-off-start-goes-on", || assert_eq!(starts_asked_after_stops(), 0));
     fails_without("cut-off-fetch-not-repeated", || {
         assert!(states_after_restarts_in_fetches().is_empty());
     });

@@ -270,6 +270,10 @@ impl ContainerUnit {
             WorkResult::Unprepared(reason) => {
                 self.on_no_start(at, reason, LifeEvent::Unprepared, effects);
             }
+            // Called off, most likely: it is as it is wanted.
+            WorkResult::NotStarted(_) if self.is_ending() => {
+                self.live_on(at, LifeEvent::NotStarted, effects);
+            }
             WorkResult::NotStarted(reason) => {
                 self.on_no_start(at, reason, LifeEvent::NotStarted, effects);
             }
@@ -286,11 +290,15 @@ impl ContainerUnit {
                 self.request_inspection(effects);
             }
             WorkResult::Sent => {
-                if matches!(self.life.current_phase(), Phase::Stop { .. } | Phase::Kill { .. }) {
+                if self.is_ending() {
                     self.request_inspection(effects);
                 }
             }
         }
+    }
+
+    fn is_ending(&self) -> bool {
+        matches!(self.life.current_phase(), Phase::Stop { .. } | Phase::Kill { .. })
     }
 
     fn on_no_start(
@@ -416,7 +424,13 @@ impl ContainerUnit {
                 }
                 // An engine that is away for long is not to be told the same a hundred times once it is back.
                 ContainerAction::Kill if self.queue.back() == Some(&ContainerAction::Kill) => {}
-                other => self.queue.push_back(other),
+                other => {
+                    let ends = matches!(other, ContainerAction::Signal | ContainerAction::Kill);
+                    if ends && self.under_way == Some(ContainerAction::Start) {
+                        effects.push(UnitEffect::CallOffStart);
+                    }
+                    self.queue.push_back(other);
+                }
             }
         }
         self.begin_next(effects);

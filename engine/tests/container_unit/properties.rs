@@ -61,6 +61,7 @@ struct World {
     removal: Option<Vec<String>>,
     containers: BTreeMap<String, FoundContainer>,
     made: u32,
+    is_called_off: bool,
     status: UnitStatus,
     is_forgotten: bool,
 }
@@ -78,6 +79,7 @@ impl World {
             removal: None,
             containers: BTreeMap::new(),
             made: 0,
+            is_called_off: false,
             status,
             is_forgotten: false,
         }
@@ -90,7 +92,12 @@ impl World {
             match effect {
                 UnitEffect::Prepare(_) | UnitEffect::Start { .. } | UnitEffect::Signal { .. } => {
                     assert!(self.work.is_none(), "{effect:?} beside {:?}", self.work);
+                    self.is_called_off = false;
                     self.work = Some(effect);
+                }
+                UnitEffect::CallOffStart => {
+                    assert!(matches!(self.work, Some(UnitEffect::Start { .. })), "{:?}", self.work);
+                    self.is_called_off = true;
                 }
                 UnitEffect::CancelWork => assert!(self.work.take().is_some(), "nothing to cancel"),
                 UnitEffect::Inspect(id) => {
@@ -119,6 +126,8 @@ impl World {
     /// Carries out the work under way.
     fn work(&mut self, well: bool) {
         let Some(work) = self.work.take() else { return };
+        // It may come too late.
+        let well = well && !(std::mem::take(&mut self.is_called_off) && self.made % 2 == 0);
         let why = || "why".to_owned();
         let result = match work {
             UnitEffect::Prepare(plan) if well => prepared(&plan),

@@ -145,6 +145,11 @@ impl EngineModel {
         self.loses_events = loses;
     }
 
+    /// Sets how many calls of a thousand take seconds.
+    pub fn set_slow(&mut self, per_mille: u64) {
+        self.options.slow_per_mille = per_mille;
+    }
+
     /// So many calls of a thousand fail from now on.
     pub fn set_failing(&mut self, per_mille: u64) {
         self.options.failing_per_mille = per_mille;

@@ -112,7 +112,12 @@ fn find_fault(facts: &Facts, machine: &str, ttl: Micros) -> Option<(&'static str
     // it is away since it went off.
     let is_back = condition.is_well && condition.registered >= condition.booted;
     let went_off = condition.went_off.min(condition.away_before);
-    let since = if condition.is_well && !is_back { went_off } else { condition.since };
+    let is_unheard = condition.registered < condition.unheard_since;
+    let since = match condition.is_well {
+        true if !is_back => went_off,
+        false if is_unheard => condition.since.min(condition.unheard_since),
+        _ => condition.since,
+    };
     let outage = facts.last_outage.filter(|(_, end)| *end >= since);
     // Each silent member is waited for in turn, and with most of them silent a late message on the way to the last costs the lease.
     let lease = lease_of(ttl);

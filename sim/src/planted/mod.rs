@@ -60,6 +60,7 @@ const WAITS: &str = "engine/src/wait/units_tests::a_rule_of_waits_that_is_left_o
 pub const PLANTED: &[PlantedFault] = &[
     either("absent-machine-holds-global-up", 200, WAITS, "that a machine that is gone for good holds no global unit up"),
     either("any-store-is-ours", 200, REGISTRATION, "that a store of another identity is not ours"),
+    either("called-off-start-goes-on", 5000, CONTAINERS, "that a container that is told to stop while it is made is not started"),
     tested("campaign-unguarded", "sim/tests/store_rules::of_two_who_campaign_at_once_one_leads", "that only a vacant lead is taken"),
     either("changed-wish-forgotten", 200, MACHINE, "that a wish that changed while its unit was busy is carried out after"),
     either("clone-at-one-address-taken-for-ours", 200, REGISTRATION, "that a second daemon of one id is told apart by its boot"),

@@ -149,6 +149,9 @@ pub enum UnitEffect {
     },
     /// Drop the work that is under way. It has no result.
     CancelWork,
+    /// The start that is under way is to be stopped once it has come about: as long as its engine has not been asked to start the
+    /// container it is called off, which counts as one that was not started. Otherwise it goes on.
+    CallOffStart,
     /// Begin to ask the engine about the container with this id. Ends in [`UnitInput::Inspected`]; one is under way at a time.
     Inspect(String),
     /// Begin to ask the engine which container the unit has. Ends as the question about one does.

@@ -3,6 +3,7 @@
 //! Owns the order of calls. A container is replaced only if it is this unit's; whatever else has its name is left alone
 //! and is the reason the start fails.
 
+use muster_common::probe::is_planted;
 use muster_common::unit::UnitName;
 use muster_engine::container::{
     Creation, EngineSessions, Identity, Owner, StartAttempt, choose_log_config, missing_ability,
@@ -10,6 +11,7 @@ use muster_engine::container::{
 };
 
 use muster_engine::container::unit::Prepared;
+use tokio_util::sync::CancellationToken;
 
 use crate::runner::docker::api::containers::{inspect_container, remove_container};
 use crate::runner::docker::client::EngineError;
@@ -22,7 +24,7 @@ pub(crate) async fn start(
     context: &DockerContext,
     unit: &UnitName,
     prepared: &Prepared,
-    attempt: &StartAttempt,
+    (attempt, called_off): (&StartAttempt, &CancellationToken),
     generation: u64,
 ) -> Result<(String, EngineSessions), EngineError> {
     let api = context.engine.wait_until_ready().await;
@@ -45,6 +47,7 @@ pub(crate) async fn start(
     {
         return Ok((found.id, attempt.earliest_session()));
     }
+    go_on_unless(called_off)?;
     if creation.loses_addresses() {
         creation.join_at_once();
     }
@@ -63,6 +66,7 @@ pub(crate) async fn start(
     // One that we made and that has ended is gone before its name is taken again.
     if let Some(before) = &attempt.before {
         remove_if_own(context, unit, before).await?;
+        go_on_unless(called_off)?;
     }
     let id = match create_container(context, &creation).await {
         Err(error) if error.is_taken() => {
@@ -71,7 +75,7 @@ pub(crate) async fn start(
         }
         other => other?,
     };
-    match furnish_and_run(context, &mut creation, id).await {
+    match furnish_and_run(context, &mut creation, id, called_off).await {
         Ok(id) => Ok((id, attempt.began_in)),
         Err(error @ EngineError::Lost(_)) => Err(error),
         Err(error) => {
@@ -109,23 +113,38 @@ async fn furnish_and_run(
     context: &DockerContext,
     creation: &mut Creation,
     made: String,
+    called_off: &CancellationToken,
 ) -> Result<String, EngineError> {
     let more = image_differences::tmpfs_directories(context, &made, creation).await?;
     if more.is_empty() {
-        return run(context, &made, creation).await.map(|()| made);
+        return run(context, &made, creation, called_off).await.map(|()| made);
     }
     creation.body.host_config.tmpfs.extend(more);
     remove_container(context, &made).await?;
     let id = create_container(context, creation).await?;
-    run(context, &id, creation).await.map(|()| id)
+    run(context, &id, creation, called_off).await.map(|()| id)
 }
 
-async fn run(context: &DockerContext, id: &str, creation: &Creation) -> Result<(), EngineError> {
+async fn run(
+    context: &DockerContext,
+    id: &str,
+    creation: &Creation,
+    called_off: &CancellationToken,
+) -> Result<(), EngineError> {
     let client = context.engine.api_client();
     for (network, endpoint) in &creation.networks {
         client.connect_network(network, id, endpoint).await?;
     }
+    go_on_unless(called_off)?;
     client.start_container(id).await
+}
+
+/// What was called off is not started, however long its engine took for all that comes before: it may run elsewhere by now.
+fn go_on_unless(called_off: &CancellationToken) -> Result<(), EngineError> {
+    if called_off.is_cancelled() && !is_planted("called-off-start-goes-on") {
+        return Err(EngineError::new_refusal("it was stopped before it was started".to_owned()));
+    }
+    Ok(())
 }
 
 /// Removes what has the name, if it is this unit's.

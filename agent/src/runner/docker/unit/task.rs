@@ -15,6 +15,7 @@ use muster_engine::container::unit::{
 };
 use muster_runtime::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::runner::docker::api::containers::remove_container;
 use crate::runner::docker::clean::{discard, orphans};
@@ -66,6 +67,8 @@ struct UnitTask {
     name: UnitName,
     unit: ContainerUnit,
     work: Option<BoxFuture<'static, WorkResult>>,
+    /// Calls off the start that is under way.
+    called_off: CancellationToken,
     inspection: Option<BoxFuture<'static, Inspection>>,
     removal: Option<BoxFuture<'static, Result<(), RunnerError>>>,
     /// Waits for the end of the removal.
@@ -109,6 +112,7 @@ async fn adopt_and_run(
         name,
         unit,
         work: None,
+        called_off: CancellationToken::new(),
         inspection: None,
         removal: None,
         removed: None,
@@ -197,13 +201,16 @@ impl UnitTask {
                 UnitEffect::Prepare(plan) => self.work = Some(self.begin_preparation(plan)),
                 UnitEffect::Start { prepared, replaces, generation } => {
                     let (context, name) = (Arc::clone(&context), self.name.clone());
-                    self.work = Some(work::start(context, name, prepared, replaces, generation));
+                    self.called_off = CancellationToken::new();
+                    let before = (replaces, self.called_off.clone());
+                    self.work = Some(work::start(context, name, prepared, before, generation));
                 }
                 UnitEffect::Signal { container, signal } => {
                     self.work =
                         Some(work::signal_container(Arc::clone(&context), container, signal));
                 }
                 UnitEffect::CancelWork => self.work = None,
+                UnitEffect::CallOffStart => self.called_off.cancel(),
                 UnitEffect::Inspect(id) => {
                     self.inspection = Some(work::look_at_container(Arc::clone(&context), id));
                 }

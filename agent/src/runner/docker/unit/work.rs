@@ -11,6 +11,7 @@ use muster_common::probe::is_planted;
 use muster_common::unit::UnitName;
 use muster_engine::container::unit::{ContainerPlan, InspectedContainer, Prepared, WorkResult};
 use muster_engine::container::{StartAttempt, StartVerdict, missing_ability};
+use tokio_util::sync::CancellationToken;
 
 use crate::runner::docker::api::containers::{inspect_container, remove_container, send_signal};
 use crate::runner::docker::api::engine::Engine;
@@ -68,12 +69,12 @@ async fn gather_inputs(
     Ok(Prepared { plan, names, image })
 }
 
-/// Makes the container in the place of one before it, and starts it.
+/// Makes the container in the place of one before it, and starts it, unless that is called off first.
 pub(crate) fn start(
     context: Arc<DockerContext>,
     unit: UnitName,
     mut prepared: Prepared,
-    before: Option<String>,
+    (before, called_off): (Option<String>, CancellationToken),
     generation: u64,
 ) -> BoxFuture<'static, WorkResult> {
     Box::pin(async move {
@@ -82,7 +83,8 @@ pub(crate) fn start(
         loop {
             context.engine.wait_until_ready().await;
             attempt.began_in = context.engine.sessions_so_far();
-            let started = create::start(&context, &unit, &prepared, &attempt, generation).await;
+            let attempted = (&attempt, &called_off);
+            let started = create::start(&context, &unit, &prepared, attempted, generation).await;
             match started {
                 Ok((id, since)) => return WorkResult::Started { id, since },
                 Err(EngineError::Lost(problem)) => {
