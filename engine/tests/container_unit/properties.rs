@@ -127,7 +127,8 @@ impl World {
     fn work(&mut self, well: bool) {
         let Some(work) = self.work.take() else { return };
         // It may come too late.
-        let well = well && !(std::mem::take(&mut self.is_called_off) && self.made % 2 == 0);
+        let well =
+            well && !(std::mem::take(&mut self.is_called_off) && self.made.is_multiple_of(2));
         let why = || "why".to_owned();
         let result = match work {
             UnitEffect::Prepare(plan) if well => prepared(&plan),
