@@ -42,9 +42,12 @@ pub(crate) fn check_single(
             && condition.heard_since + long <= facts.now
             && condition.set_back.is_none_or(|at| at + long <= facts.now)
     };
+    // One that has booted since is back, and has its time to hear what has moved.
+    let is_leaving =
+        |condition: &Condition| condition.has_left && condition.parting_since.is_some();
     let helped = |other: &&String| {
         let condition = facts.machines.get(*other);
-        condition.is_some_and(|it| it.is_well || it.has_left && is_heard(it))
+        condition.is_some_and(|it| it.is_well || is_leaving(it) && is_heard(it))
     };
     let others: Vec<&String> = up.keys().filter(helped).collect();
     if others.is_empty() || !facts.store_sound_for(crate::moment::Micros::from_secs(30)) {
@@ -54,7 +57,7 @@ pub(crate) fn check_single(
         facts
             .machines
             .get(*other)
-            .is_some_and(|condition| condition.has_left || condition.since + long <= facts.now)
+            .is_some_and(|condition| is_leaving(condition) || condition.since + long <= facts.now)
     });
     if !calm {
         return Findings::new();
