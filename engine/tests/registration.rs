@@ -230,7 +230,8 @@ impl PaperStore {
                     written: self.revision,
                 });
                 let id = machine.id.clone();
-                RegistrarAnswer::Written(Presence { machine: id, lease: *lease, created })
+                let presence = Presence { machine: id, lease: *lease, created };
+                RegistrarAnswer::Written { presence, revision: self.revision }
             }
         }
     }

@@ -324,7 +324,7 @@ impl RegistrarStore {
             }
             RegistrarRequest::WriteRecord { machine, lease, found } => {
                 let written = self.registry.claim_registration(&machine, lease, found).await;
-                written.map(RegistrarAnswer::Written)
+                written.map(|(presence, revision)| RegistrarAnswer::Written { presence, revision })
             }
         };
         answer.unwrap_or_else(|error| match error {

@@ -307,7 +307,6 @@ impl Registrar {
         effects: &mut Vec<RegistrarEffect>,
     ) {
         let lease = presence.lease;
-        self.own_revision = None;
         effects.push(RegistrarEffect::SetStoreHealth(None));
         self.set_lease_health(None, effects);
         effects.push(RegistrarEffect::LogRegistered(lease.id));
@@ -470,7 +469,8 @@ impl Registrar {
 
     fn on_refresh_answer(&mut self, now: Duration, facts: RecordFacts, answer: &RegistrarAnswer) {
         let RegistrationPhase::Registered(tenure) = &mut self.phase else { return };
-        if let RegistrarAnswer::Written(_) = answer {
+        if let RegistrarAnswer::Written { revision, .. } = answer {
+            self.own_revision = Some(*revision);
             self.written = Some(facts);
         } else {
             // What keeps the store from it is told by the next renewal.

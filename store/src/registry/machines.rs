@@ -205,18 +205,19 @@ impl Registry {
         machine: &Machine,
         lease: Lease,
     ) -> Result<Presence, RegistryError> {
-        self.write_registration(machine, lease, |_| true).await
+        let written = self.write_registration(machine, lease, |_| true).await;
+        written.map(|(presence, _)| presence)
     }
 
     /// The same in place of a record of our own: one under this lease, one under the lease that was found before, one that nobody can
     /// read, or none. Whatever came to be there meanwhile is another's, and [`RegistryError::Contended`] is the answer: of two
-    /// machines with one id that boot at once one registers.
+    /// machines with one id that boot at once one registers. The revision at which it was written is told beside the presence.
     pub async fn claim_registration(
         &self,
         machine: &Machine,
         lease: Lease,
         found: Option<LeaseId>,
-    ) -> Result<Presence, RegistryError> {
+    ) -> Result<(Presence, u64), RegistryError> {
         self.write_registration(machine, lease, |record| {
             let ours = record.lease == Some(lease.id) || (found.is_some() && record.lease == found);
             ours || decode::<MachineRecord>(&record.value).is_err()
@@ -229,7 +230,7 @@ impl Registry {
         machine: &Machine,
         lease: Lease,
         may_replace: impl Fn(&KeyValue) -> bool,
-    ) -> Result<Presence, RegistryError> {
+    ) -> Result<(Presence, u64), RegistryError> {
         let id = Key::Machine(machine.id.clone());
         let key = self.key(&id);
         let value = encode(&MachineRecord::new(machine));
@@ -248,7 +249,7 @@ impl Registry {
             // The guard makes sure that the record we found is the one we replace, and so that `created` is right.
             if let CommitOutcome::Done { revision } = self.store.commit(guards, ops).await? {
                 let created = found.map_or(revision, |record| record.create_revision);
-                return Ok(Presence { machine: machine.id.clone(), lease, created });
+                return Ok((Presence { machine: machine.id.clone(), lease, created }, revision));
             }
         }
         Err(RegistryError::Contended { key: id.to_string() })

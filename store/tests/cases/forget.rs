@@ -36,14 +36,15 @@ pub(crate) async fn of_two_that_register_at_once_one_does(bed: &Bed) {
     let registry = bed.registry();
     let (first, second) = (lease(&registry).await, lease(&registry).await);
     // Both have found nobody.
-    let presence = registry.claim_registration(&machine("m1"), first, None).await.unwrap();
+    let (presence, _) = registry.claim_registration(&machine("m1"), first, None).await.unwrap();
     let refused = registry.claim_registration(&machine("m1"), second, None).await;
     assert!(matches!(refused, Err(RegistryError::Contended { .. })), "{refused:?}");
     let under = registry.read_registration(&presence.machine).await.unwrap().unwrap().lease;
     assert_eq!(under, Some(first.id));
     // One's own record is written again, and that of one's own lease of before is replaced.
     registry.claim_registration(&machine("m1"), first, None).await.unwrap();
-    let moved = registry.claim_registration(&machine("m1"), second, Some(first.id)).await.unwrap();
+    let (moved, _) =
+        registry.claim_registration(&machine("m1"), second, Some(first.id)).await.unwrap();
     assert_eq!(moved.created, presence.created);
 }
 

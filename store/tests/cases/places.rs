@@ -210,7 +210,7 @@ pub(crate) async fn nothing_moves_away_from_a_machine_that_stays_after_all(bed: 
     let write_record = |leaving| {
         let machine = Machine { leaving, ..machine("m1") };
         let registry = &scene.registry;
-        async move { registry.claim_registration(&machine, lease, None).await.unwrap() }
+        async move { registry.claim_registration(&machine, lease, None).await.unwrap().0 }
     };
     let before = write_record(true).await;
     let snapshot = scene.registry.read_snapshot().await.unwrap();

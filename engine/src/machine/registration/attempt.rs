@@ -110,8 +110,9 @@ impl Registrar {
                 let request = self.write_record(&facts, lease);
                 self.advance_attempt(now, since, Attempt::Writing(facts), request, effects);
             }
-            (Attempt::Writing(facts), RegistrarAnswer::Written(presence)) => {
+            (Attempt::Writing(facts), RegistrarAnswer::Written { presence, revision }) => {
                 self.written = Some(facts);
+                self.own_revision = Some(revision);
                 self.begin_tenure(now, since, presence, effects);
             }
             (step, answer) => {

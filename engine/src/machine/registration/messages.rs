@@ -134,7 +134,12 @@ pub enum RegistrarAnswer {
     /// The lease is gone.
     LeaseGone,
     /// The record is written.
-    Written(Presence),
+    Written {
+        /// What the machine has by it.
+        presence: Presence,
+        /// The revision at which it was written.
+        revision: u64,
+    },
     /// The store could not, for this reason.
     Failed(String),
     /// There was no answer in the time that was given.
