@@ -38,3 +38,25 @@ fn a_drain_is_over_at_its_deadline() {
     };
     assert!(fails_without("drain-outlives-deadline"));
 }
+
+fn a_drain_is_over_only_where_the_store_is_seen() {
+    let mut cluster = Cluster::default();
+    let mut wait = DrainWait::new("m1".parse().unwrap());
+    cluster.mark_lost("no answer".to_owned());
+    let away = wait.update(Duration::ZERO, &mut cluster);
+    assert!(matches!(&away[..], [DrainEvent::Degraded { .. }]), "{away:?}");
+    assert!(!wait.is_over());
+    cluster.reset(Snapshot::default(), Duration::ZERO);
+    let back = wait.update(Duration::ZERO, &mut cluster);
+    assert!(matches!(&back[..], [DrainEvent::Progress { .. }]), "{back:?}");
+    assert!(wait.is_over());
+}
+
+#[test]
+fn no_drain_is_over_while_the_store_is_away() {
+    a_drain_is_over_only_where_the_store_is_seen();
+    plant_fault(Some("wait-ends-without-the-store"));
+    let passed = std::panic::catch_unwind(a_drain_is_over_only_where_the_store_is_seen);
+    plant_fault(None);
+    assert!(passed.is_err());
+}

@@ -14,7 +14,7 @@ use muster_common::snapshot::{Placement, Snapshot, home_placements};
 use muster_common::state::{ActiveState, DesiredState, ObservedState};
 use muster_common::unit::{Requirements, UnitName};
 
-use super::cluster_wait::{ClusterWait, StoreLoss};
+use super::cluster_wait::{ClusterWait, StoreLoss, is_blind};
 use crate::cluster::{Cluster, lists};
 use crate::machine::arrival::{Arrival, PlacementReport};
 
@@ -176,11 +176,16 @@ impl ClusterWait for UnitsWait {
 
     fn update(&mut self, now: Duration, cluster: &mut Cluster) -> Vec<WaitUpdate> {
         let mut updates = Vec::new();
-        let is_lost = cluster.store_problem().is_some();
+        let is_lost = is_blind(cluster);
         if let Some(message) = self.store_loss.update(cluster.store_problem()) {
             updates.push(WaitUpdate::Event(WaitEvent::Degraded { message }));
         }
-        updates.extend(self.update_units(now, cluster.current_snapshot()));
+        if is_lost {
+            // A stop that may be over by now takes nobody too long.
+            self.open.values_mut().for_each(|watched| watched.stuck = None);
+        } else {
+            updates.extend(self.update_units(now, cluster.current_snapshot()));
+        }
         let has_unplaced = self.open.values().any(|watched| watched.is_unplaced);
         self.explain_at = match self.explain_at {
             _ if !has_unplaced => None,

@@ -107,6 +107,14 @@ impl Story {
         story
     }
 
+    /// What a machine has reported, with a problem.
+    fn has_problem(mut self, machine: &str, problem: &str) -> Self {
+        let mut state = self.snapshot.states[&name()][&id(machine)].clone();
+        state.problem = Some(problem.to_owned());
+        self.snapshot.apply(Change::State(id(machine), name(), Some(state)));
+        self
+    }
+
     fn silent(mut self, machine: &str) -> Self {
         self.snapshot.apply(Change::State(id(machine), name(), None));
         self
@@ -347,6 +355,47 @@ fn a_refusal_is_explained_a_moment_later_and_never_while_the_store_is_away() {
 }
 
 #[test]
+fn nothing_is_over_while_the_store_is_away() {
+    let Story { mut snapshot, waiting: mut wait } = Story::of(Until::Gone, true)
+        .wanted(Launched, 2)
+        .placed("m1", Launched, 2)
+        .reports("m1", "active/running", Launched, 2);
+    let mut cluster = Cluster::default();
+    // A picture of before a backup was put back: in it the unit is wanted, at a revision that counts as newer than its removal.
+    cluster.reset(snapshot.clone(), Duration::ZERO);
+    cluster.mark_lost("no answer".to_owned());
+    let away = wait.update(Duration::ZERO, &mut cluster);
+    assert!(matches!(&away[..], [WaitUpdate::Event(WaitEvent::Degraded { .. })]), "{away:?}");
+    assert_eq!(wait.update(STOP_PATIENCE, &mut cluster), []);
+    assert!(wait.next_deadline().is_none_or(|at| at > STOP_PATIENCE), "it is not asked for ever");
+    assert!(!wait.is_over());
+    // The store is there again, without the unit.
+    snapshot = Snapshot::default();
+    cluster.reset(snapshot, STOP_PATIENCE);
+    let back = wait.update(STOP_PATIENCE, &mut cluster);
+    assert!(matches!(&back[..], [WaitUpdate::Event(WaitEvent::Done { .. })]), "{back:?}");
+    assert!(wait.is_over());
+}
+
+#[test]
+fn the_time_of_a_stop_counts_anew_after_the_store_was_away() {
+    let Story { snapshot, waiting: mut wait } = Story::of(Until::Gone, true)
+        .reports("m1", "active/running", Launched, 2)
+        .has_problem("m1", "it does not stop");
+    let mut cluster = Cluster::default();
+    cluster.reset(snapshot.clone(), Duration::ZERO);
+    wait.update(Duration::ZERO, &mut cluster);
+    assert_eq!(wait.next_deadline(), Some(STOP_PATIENCE));
+    cluster.mark_lost("no answer".to_owned());
+    wait.update(STOP_PATIENCE, &mut cluster);
+    assert_eq!(wait.next_deadline(), None);
+    cluster.reset(snapshot, STOP_PATIENCE);
+    wait.update(STOP_PATIENCE, &mut cluster);
+    assert_eq!(wait.next_deadline(), Some(STOP_PATIENCE + STOP_PATIENCE));
+    assert!(!wait.is_over());
+}
+
+#[test]
 fn a_machine_that_is_away_holds_no_start_of_a_global_unit_up() {
     let here = |id: &str| -> Change {
         let machine = serde_json::json!({"id": id, "address": "", "runners": ["systemd"]});
@@ -396,6 +445,7 @@ fn a_rule_of_waits_that_is_left_out_is_noticed() {
         "global-done-with-nobody-here",
         a_machine_that_is_away_holds_no_start_of_a_global_unit_up,
     );
+    fails_without("wait-ends-without-the-store", nothing_is_over_while_the_store_is_away);
     fails_without(
         "absent-machine-holds-global-up",
         a_machine_that_is_away_holds_no_start_of_a_global_unit_up,

@@ -236,6 +236,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("unreported-host-leaves", 500, REGISTRATION, "that a machine which goes down is taken at its word once it has said what runs on it"),
     either("untrue-record-kept", 200, REGISTRATION, "that a machine's record is written again when it is true no more"),
     either("userspace-not-asked-for-again", 300, "sim/tests/rules::a_userspace_that_could_not_be_told_is_asked_for_again", "that a memory is held against its boot once that can be told"),
+    tested("wait-ends-without-the-store", WAITS, "that nothing is said to be over by a daemon that does not see the store"),
     either("waiting-machines-moved", 200, LOSSES, "that units of machines of which nobody knows yet stay"),
     either("withdrawal-forgotten", 200, MACHINE, "that a withdrawal is told until it is told"),
     either("won-under-an-earlier-lease", 200, ELECTIONS, "that nobody leads under a lease of before"),
