@@ -13,8 +13,9 @@ use crate::moment::Micros;
 /// made anew.
 const BREATH: Micros = Micros::from_secs(1);
 
-/// The time that a machine that was away has to be taken note of again.
-pub(crate) const RETURN: Micros = Micros::from_secs(3);
+/// The time that a machine that was away has to be taken note of again: an attempt to register may wait three seconds for an answer that was
+/// lost before it was back, and rests for half a second before the next.
+pub(crate) const RETURN: Micros = Micros::from_secs(4);
 
 /// The part of the record of the members that is looked at.
 #[derive(Debug, Default, Deserialize)]
