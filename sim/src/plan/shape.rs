@@ -264,11 +264,11 @@ impl Shape {
     }
 }
 
-/// Most runs are short and wild. Some are long, for what comes of many days is seldom, and of some hours less so.
+/// Most runs are short and wild. A third is long, for what comes of many hours is seldom, and what a short run shows has been seen often.
 fn draw_length(chance: &Chance) -> Micros {
     let (shortest, longest) = match chance.number_below(20) {
-        0 => (3_600, 14_400),
-        1..=3 => (500, 3_600),
+        0..=6 => (3_600, 14_400),
+        7..=9 => (500, 3_600),
         _ => (120, 500),
     };
     chance.time_within(Micros::from_secs(shortest), Micros::from_secs(longest))
