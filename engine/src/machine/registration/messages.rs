@@ -135,7 +135,7 @@ pub enum RegistrarAnswer {
     LeaseGone,
     /// The record is written.
     Written {
-        /// What the machine has by it.
+        /// The machine's presence by it.
         presence: Presence,
         /// The revision at which it was written.
         revision: u64,
