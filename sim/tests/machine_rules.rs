@@ -7,15 +7,19 @@ mod exam;
 mod machine;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use exam::holds_unless;
 use machine::{Machine, long_after, name, reported, request_unit, timed_store, wait_until};
 use muster_common::state::DesiredState::{Launched, Loaded};
 use muster_common::unit::{FileHash, UnitName};
-use muster_doubles::LossyDisk;
+use muster_doubles::{LossyDisk, StoreLine};
 use muster_engine::machine::converge::{Desired, Observed, Step, next_steps};
 use muster_store::Registry;
 use musterd::machine::ledger::Ledger;
+use musterd::machine::registration::{Registration, RegistrationLoop};
+use musterd::telemetry::health::Health;
+use tokio_util::sync::CancellationToken;
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n";
 
@@ -203,5 +207,34 @@ fn a_file_that_was_replaced_is_taken_up_though_its_restart_was_cut_off() {
         );
         let mut steps = next.others.into_iter().flat_map(|chain| chain.steps);
         steps.next() == Some(Step::Restart { generation: 3 })
+    });
+}
+
+/// True if a machine notes an outage that begins when it has registered under a lease and has not been told its placements under it.
+async fn notes_outage_before_it_is_told() -> bool {
+    let (registry, line, _store) = StoreLine::on_test_time();
+    let disk = tempfile::tempdir().unwrap();
+    let machine = serde_json::json!({"id": "m1", "address": "10.0.0.1", "runners": ["systemd"]});
+    let machine = serde_json::from_value(machine).unwrap();
+    let (ttl, health) = (Duration::from_secs(5), Health::new());
+    let registration = RegistrationLoop::new(machine, ttl, registry, disk.path(), health.clone());
+    let mut stands = registration.watch_registration();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(registration.run(shutdown.clone()));
+    stands.wait_for(|now| matches!(now, Registration::Registered(_))).await.unwrap();
+    line.set_cut(true);
+    let is_over = |problem: &String| problem.contains("has run out");
+    let mut health = health.subscribe();
+    health.wait_for(|now| now.lease.problem.as_ref().is_some_and(is_over)).await.unwrap();
+    long_after().await;
+    shutdown.cancel();
+    running.await.unwrap();
+    disk.path().join("outage.json").exists()
+}
+
+#[test]
+fn nobody_vouches_for_placements_of_an_earlier_lease() {
+    holds_unless("note-vouches-for-an-earlier-lease", || {
+        run_case(async { !notes_outage_before_it_is_told().await })
     });
 }

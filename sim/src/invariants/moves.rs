@@ -56,6 +56,10 @@ fn are_half_gone(facts: &Facts, machines: &BTreeSet<String>, lease: Micros) -> b
     let is_gone = |machine: &String| {
         let registered = facts.find_record(&format!("machine/{machine}")).is_some();
         let condition = facts.machines.get(machine);
+        // Whoever has said goodbye is missed by nobody.
+        if condition.is_some_and(|it| it.has_left) {
+            return false;
+        }
         let silent = condition.and_then(|it| Some(it.silent_since?.max(it.heard_at)));
         !registered || silent.is_some_and(|since| since + Micros(lease.0 / 2) <= facts.now)
     };

@@ -151,6 +151,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("memory-outlives-userspace", CONTAINERS, "that after a soft-reboot no container counts as running or failed for what it was before"),
     either("moved-from-the-returned", 1000, "sim/tests/store_rules::nothing_moves_away_from_a_machine_that_is_back", "that nothing moves for the loss of a machine that is registered again"),
     either("moved-from-the-stayer", 2000, "sim/tests/store_rules::nothing_moves_away_from_a_machine_that_stays_after_all", "that nothing moves away from a machine that went down once it is back"),
+    either("note-vouches-for-an-earlier-lease", 5000, "sim/tests/machine_rules::nobody_vouches_for_placements_of_an_earlier_lease", "that an outage is noted only of placements that were told under the lease that ran out"),
     either("old-placements-started", 200, MACHINE, "that only what cannot run elsewhere starts from disk"),
     either("old-verdict-outlives-outage", 200, LOSSES, "that a loss that was about to be acted on is judged anew after an outage"),
     tested("one-generation-of-placements", "sim/tests/rules::what_was_given_up_is_there_when_the_newest_placements_are_damaged", "that an older copy of the placements is there when the newest cannot be read"),
