@@ -4,6 +4,7 @@ use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
 use super::Findings;
+use crate::conditions::RETURN;
 use crate::facts::Facts;
 use crate::host_unit::HostUnit;
 
@@ -61,8 +62,14 @@ pub(crate) fn check_start(
         return vec![("started-unplaced", text)];
     }
     let mut found = Findings::new();
+    // The answer to its first start was lost with the engine, and a start of what runs changes nothing.
+    let is_engine_back = unit.as_str().ends_with(".container")
+        && facts.machines.get(machine).is_some_and(|condition| {
+            condition.engine_since.is_none_or(|since| since + RETURN > facts.now)
+        });
     if let Some(place) = facts.stable_place(machine, unit)
         && place.generation == generation
+        && !is_engine_back
         && is.is_some_and(|is| {
             is.active.is_up()
                 && (is.running, is.file) == (Some(place.file), Some(place.file))
