@@ -140,6 +140,7 @@ fn a_rule_of_one_unit_that_is_left_out_is_noticed() {
         "replaced-unit-runs-on",
         "running-unit-removed",
         "settled-unit-restarted",
+        "start-under-a-stop-that-goes-on",
         "unheard-restart-repeated",
     ] {
         fails_without(planted, scripts_of_one_unit);

@@ -369,8 +369,13 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
                 || earlier
                 || owned.is_start_unheard() && owned.generation != generation);
         let under_way = owned.starting && owned.desired == DesiredState::Launched;
-        if (seen.is_running() || under_way)
-            && (changed || again)
+        // It is on its way down, as far as is known, and may have been told to stop by a daemon that is no more: a start that finds it up
+        // still would be none.
+        let ends = seen.active == ActiveState::Deactivating
+            && !settled
+            && !is_planted("start-under-a-stop-that-goes-on");
+        if (seen.is_running() || under_way || ends)
+            && (changed || again || ends)
             && !is_planted("replaced-unit-runs-on")
         {
             steps.push(Step::Restart { generation });

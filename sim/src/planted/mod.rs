@@ -219,6 +219,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("start-after-giving-up", 500, "sim/tests/machine_rules::nothing_is_started_once_the_units_are_given_up", "that nothing is started once the units are given up"),
     tested("start-dated-by-its-answer", CONTAINERS, "that a container is started again whose start was not answered because its engine went away"),
     either("start-rests-on-run-before", 300, "sim/tests/machine_rules::what_was_down_before_its_start_is_not_started_again_once_it_runs", "that what runs after the start of a unit that was down has come of that start"),
+    either("start-under-a-stop-that-goes-on", 5000, CONVERGE, "that what is on its way down is started once it is down"),
     either("states-of-before-forgotten", 200, MACHINE, "that what a daemon before has said is withdrawn"),
     planted("stop-taken-for-shutdown", 50, "that a daemon's stop leaves its units"),
     either("stopped-unit-not-released", 200, MACHINE, "that a unit of a machine that goes down is given away when it is down"),
