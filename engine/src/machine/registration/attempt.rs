@@ -131,6 +131,9 @@ impl Registrar {
         effects: &mut Vec<RegistrarEffect>,
     ) {
         self.note_outage(false, effects);
+        // Another cluster counts its revisions for itself.
+        let is_same = self.cluster.is_none_or(|before| before == cluster);
+        self.own_revision = self.own_revision.filter(|_| is_same);
         self.cluster = Some(cluster);
         effects.push(RegistrarEffect::SetCluster(cluster));
         let request = RegistrarRequest::FindRecord;
