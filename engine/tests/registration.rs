@@ -67,6 +67,7 @@ fn a_rule_of_registration_that_is_left_out_is_noticed() {
         "lease-suspicion-ignored",
         "lease-timed-from-answer",
         "lost-lease-unnoticed",
+        "note-vouches-for-an-earlier-lease",
         "outage-note-kept",
         "record-not-verified",
         "record-put-back-waited-for",
@@ -288,6 +289,7 @@ impl World {
                 daemon.asked = Some((request, now + within));
                 line
             }
+            RegistrarEffect::DoubtPlacements => "doubts its placements".to_owned(),
             RegistrarEffect::RememberLease(lease) => {
                 self.remembered = Some(lease);
                 return;

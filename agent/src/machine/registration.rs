@@ -12,7 +12,6 @@ use std::time::Duration;
 use muster_common::cluster_id::ClusterId;
 use muster_common::errors::error_chain;
 use muster_common::machine::{ContainerEngine, Machine, MachineId};
-use muster_common::probe::is_planted;
 use muster_engine::contact::StoreContact;
 use muster_engine::machine::cluster::{RememberedCluster, StoredCluster};
 pub use muster_engine::machine::registration::Registration;
@@ -242,15 +241,8 @@ impl RegistrationLoop {
         for effect in effects {
             match effect {
                 RegistrarEffect::Ask { request, within } => asked = Some((request, within)),
-                RegistrarEffect::RememberLease(lease) => {
-                    // What lies on disk was told under a lease of before, and may be others' by now: until it is told anew nobody
-                    // vouches for it.
-                    let is_new = self.memory.load_lease() != Some(lease);
-                    if is_new && !is_planted("note-vouches-for-an-earlier-lease") {
-                        self.outage.set_placements_saved(false);
-                    }
-                    self.memory.save_lease(lease);
-                }
+                RegistrarEffect::RememberLease(lease) => self.memory.save_lease(lease),
+                RegistrarEffect::DoubtPlacements => self.outage.set_placements_saved(false),
                 RegistrarEffect::SetCluster(cluster) => self.remember_cluster(cluster),
                 RegistrarEffect::NoteOutage(noted) => {
                     self.outage.set_noted(noted, &self.machine.boot);

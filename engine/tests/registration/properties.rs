@@ -100,6 +100,7 @@ impl WatchedRegistrar {
         for effect in self.registrar.step(self.now, input) {
             match effect {
                 RegistrarEffect::Ask { request, within } => self.note_request(request, within),
+                RegistrarEffect::DoubtPlacements => {}
                 RegistrarEffect::RememberLease(lease) => self.remembered = Some(lease),
                 RegistrarEffect::SetCluster(cluster) => {
                     // A machine that has a cluster never takes another.

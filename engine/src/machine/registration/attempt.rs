@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muster_common::cluster_id::ClusterId;
 use muster_common::lease::LeaseId;
-use muster_common::probe::reached;
+use muster_common::probe::{is_planted, reached};
 
 use super::messages::{
     LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarRequest, Registration,
@@ -103,8 +103,11 @@ impl Registrar {
             }
             (Attempt::Reviving | Attempt::Granting, RegistrarAnswer::Leased(lease)) => {
                 // Known from here on: should the record be written and the answer be lost, the next attempt knows it for ours.
-                self.lease = Some(lease.id);
+                let is_new = self.lease.replace(lease.id) != Some(lease.id);
                 self.extend_contact(now, since, lease);
+                if is_new && !is_planted("note-vouches-for-an-earlier-lease") {
+                    effects.push(RegistrarEffect::DoubtPlacements);
+                }
                 effects.push(RegistrarEffect::RememberLease(lease.id));
                 let facts = self.desired_record(now);
                 let request = self.write_record(&facts, lease);
