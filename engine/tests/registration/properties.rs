@@ -100,7 +100,6 @@ impl WatchedRegistrar {
         for effect in self.registrar.step(self.now, input) {
             match effect {
                 RegistrarEffect::Ask { request, within } => self.note_request(request, within),
-                RegistrarEffect::DoubtPlacements => {}
                 RegistrarEffect::RememberLease(lease) => self.remembered = Some(lease),
                 RegistrarEffect::SetCluster(cluster) => {
                     // A machine that has a cluster never takes another.
@@ -116,7 +115,8 @@ impl WatchedRegistrar {
                     }
                     self.registration = registration;
                 }
-                RegistrarEffect::SetStoreHealth(_)
+                RegistrarEffect::DoubtPlacements
+                | RegistrarEffect::SetStoreHealth(_)
                 | RegistrarEffect::SetLeaseHealth(_)
                 | RegistrarEffect::LogRegistered(_)
                 | RegistrarEffect::LogLeaseGone(_)

@@ -192,7 +192,7 @@ pub enum RegistrarEffect {
     },
     /// Remember the lease for the next daemon of this boot.
     RememberLease(LeaseId),
-    /// What lies on disk was told under a lease of before, and may be others' by now: until the placements are told anew no note of an
+    /// The placements on disk were told under a lease of before, and may be others' by now: until they are told anew no note of an
     /// outage vouches for them.
     DoubtPlacements,
     /// This is the cluster that the machine is about to register in.
