@@ -402,9 +402,12 @@ async fn what_runs_already_is_left_alone_by_a_start() {
         case.write(&unit, &case.good()).await;
         case.runner.start(&unit, 1).await.unwrap();
         let before = case.see(&unit).await;
-        case.write(&unit, &case.good()).await;
-        assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
-        assert_eq!(case.see(&unit).await.invocation, before.invocation);
+        // Several times: Podman's generator writes one service in several ways.
+        for _ in 0..8 {
+            case.write(&unit, &case.good()).await;
+            assert_eq!(case.runner.start(&unit, 1).await.unwrap(), StartOutcome::Done);
+            assert_eq!(case.see(&unit).await.invocation, before.invocation);
+        }
         case.clean(&unit).await;
     }
 }
