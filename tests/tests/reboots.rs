@@ -1,12 +1,10 @@
 //! Rolls: several hosts want to reboot at once, and do so as many at a time as there are slots, while the service they
 //! carry goes on.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result, ensure};
 use muster_tests::cluster::Cluster;
-use muster_tests::lab::{Host, Samples};
-use muster_tests::reboots::{DEFAULT, Entry, Reboots, format_history, options_with};
+use muster_tests::reboots::{DEFAULT, Reboots, format_history, options_with};
+use muster_tests::rolls::{ensure_all_back, find_overlap, print_samples, request_all};
 
 /// Where the replicas of `examples/web@.service` answer, whatever host they are on.
 const REPLICAS: [(&str, u16); 3] =
@@ -29,54 +27,6 @@ fn replicas(cluster: &Cluster, count: usize) -> Result<Vec<u16>> {
     Ok(replicas.into_iter().map(|(_, port)| port).collect())
 }
 
-/// Every host asks for its own reboot, all at the same time.
-fn request_all(cluster: &Cluster) -> Result<()> {
-    cluster.for_each_host(|_, host| cluster.run(host, "musterctl reboot request"))?;
-    Ok(())
-}
-
-/// Whoever began before another had ended.
-fn overlap(history: &[Entry]) -> Option<(&Entry, &Entry)> {
-    let pairs = history.iter().zip(history.iter().skip(1));
-    pairs.into_iter().find(|(one, next)| next.taken < one.freed)
-}
-
-/// Every host has rebooted once, is back with all others, and nothing of the reboots is left.
-fn all_back(cluster: &Cluster, reboots: &Reboots<'_>, history: &[Entry]) -> Result<()> {
-    cluster.step(&format!("all slots are free: {}", format_history(history)));
-    for entry in history {
-        ensure!(entry.outcome == "rebooted", "{entry:?}");
-        ensure!(entry.due.iter().any(|due| due["source"] == "requested"), "{entry:?}");
-        let passed = entry.phase_names();
-        for phase in ["locking", "draining", "rebooting", "returned", "settling"] {
-            ensure!(passed.contains(&phase), "{phase} is missing: {entry:?}");
-        }
-    }
-    let ids: BTreeSet<&str> = history.iter().map(|entry| entry.id.as_str()).collect();
-    let hosts: BTreeSet<&str> = cluster.hosts().iter().map(Host::machine_id).collect();
-    ensure!(ids == hosts, "{ids:?} have rebooted");
-    cluster.wait_for_machines(cluster.hosts().len())?;
-    let boots = reboots.boot_counts()?;
-    ensure!(boots.values().all(|count| *count == 1), "each should have booted once: {boots:?}");
-    for host in cluster.hosts() {
-        reboots.wait_for_phase(host, "idle")?;
-    }
-    for below in ["cordon/", "reboot-request/"] {
-        let left = cluster.list_keys(cluster.host(0)?, below)?;
-        ensure!(left.is_empty(), "{left:?} is left");
-    }
-    cluster.wait_until_settled()
-}
-
-fn print_outcome(cluster: &Cluster, ports: &[u16], samples: &Samples) {
-    let looks = samples.0.len();
-    cluster.step(&format!("{looks} looks, the longest gap {:?}", samples.longest_gap()));
-    for (replica, port) in ports.iter().enumerate() {
-        cluster.report_duration(&format!("{port} was away"), samples.time_away(replica));
-    }
-    cluster.report_duration("the service was away", samples.time_silent());
-}
-
 #[test]
 fn hosts_that_want_to_at_once_reboot_one_after_the_other_and_one_replica_at_most_is_away()
 -> Result<()> {
@@ -90,7 +40,7 @@ fn hosts_that_want_to_at_once_reboot_one_after_the_other_and_one_replica_at_most
         request_all(&cluster)?;
         reboots.watch(DEFAULT, 3, |what| cluster.step(what))
     })?;
-    print_outcome(&cluster, &ports, &samples);
+    print_samples(&cluster, &ports, &samples);
     ensure!(roll.most == 1, "{} slots were held at once: {roll:?}", roll.most);
     ensure!(
         samples.fewest_answering() == 2,
@@ -100,8 +50,8 @@ fn hosts_that_want_to_at_once_reboot_one_after_the_other_and_one_replica_at_most
     ensure!(samples.doubled_samples().is_empty(), "{:?}", samples.doubled_samples());
 
     let history = reboots.wait_for_freed(DEFAULT, 3)?;
-    ensure!(overlap(&history).is_none(), "{:?}", overlap(&history));
-    all_back(&cluster, &reboots, &history)?;
+    ensure!(find_overlap(&history).is_none(), "{:?}", find_overlap(&history));
+    ensure_all_back(&cluster, &reboots, &history)?;
     for (unit, _) in REPLICAS {
         cluster.host_of(unit)?;
     }
@@ -133,14 +83,14 @@ fn with_room_elsewhere_units_move_before_they_stop_and_no_replica_is_ever_away()
         request_all(&cluster)?;
         reboots.watch(DEFAULT, 3, |what| cluster.step(what))
     })?;
-    print_outcome(&cluster, &ports, &samples);
+    print_samples(&cluster, &ports, &samples);
     ensure!(roll.most == 1, "{} slots were held at once: {roll:?}", roll.most);
     ensure!(
         samples.fewest_answering() == 2,
         "at one time {} replicas answered",
         samples.fewest_answering()
     );
-    all_back(&cluster, &reboots, &reboots.wait_for_freed(DEFAULT, 3)?)?;
+    ensure_all_back(&cluster, &reboots, &reboots.wait_for_freed(DEFAULT, 3)?)?;
     cluster.assert_sound()?;
     cluster.tear_down()
 }
@@ -159,11 +109,11 @@ fn two_slots_are_for_two_hosts_and_the_third_waits() -> Result<()> {
     ensure!(roll.most == 2, "{} slots were held at once: {roll:?}", roll.most);
     let history = reboots.wait_for_freed(DEFAULT, 3)?;
     ensure!(
-        overlap(&history).is_some(),
+        find_overlap(&history).is_some(),
         "nobody held a slot beside another: {}",
         format_history(&history)
     );
-    all_back(&cluster, &reboots, &history)?;
+    ensure_all_back(&cluster, &reboots, &history)?;
     cluster.assert_sound()?;
     cluster.tear_down()
 }

@@ -49,6 +49,17 @@ impl Samples {
         self.0.iter().map(Sample::count_answering).min().unwrap_or_default()
     }
 
+    /// The looks at the first so many replicas, and those at the others.
+    pub fn split_replicas(&self, first: usize) -> (Self, Self) {
+        let looks = self.0.iter().map(|sample| {
+            let mut homes = sample.homes.clone();
+            let others = homes.split_off(first.min(homes.len()));
+            (Sample { at: sample.at, homes }, Sample { at: sample.at, homes: others })
+        });
+        let (first, others) = looks.unzip();
+        (Self(first), Self(others))
+    }
+
     /// The longest time between the beginnings of two looks: what may have been missed.
     pub fn longest_gap(&self) -> Duration {
         let times = self.0.iter().zip(self.0.iter().skip(1));
