@@ -1,4 +1,4 @@
-//! The connection: one endpoint at a time, the next one after every failure.
+//! The connection: one endpoint at a time, another turn after every failure.
 //!
 //! A client of all endpoints at once keeps sending to one that is paused, so the choice of the endpoint is made here.
 
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::error::EtcdError;
 use super::protocol::{EtcdTransport, EtcdUsers, MemberConnection};
+use super::turns::EndpointTurns;
 use super::warnings::ServerWarnings;
 use crate::options::Liveness;
 use crate::store::StoreError;
@@ -41,10 +42,8 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-#[derive(Default)]
 struct Current {
-    /// Counts failures; the endpoint is this number modulo the endpoints.
-    turn: usize,
+    turns: EndpointTurns,
     client: Option<Arc<dyn MemberConnection>>,
     unanswered: Unanswered,
     /// The time that a member has for a keepalive of the lease that is kept; absent: none is.
@@ -115,12 +114,18 @@ impl Connection {
                 problem: "no endpoint is configured".to_owned(),
             });
         }
+        let current = Current {
+            turns: EndpointTurns::new(endpoints.len()),
+            client: None,
+            unanswered: Unanswered::default(),
+            patience: None,
+        };
         Ok(Self {
             endpoints,
             transport,
             liveness,
             jitter: seed.for_purpose("jitter of retries").random_sequence(),
-            current: Mutex::default(),
+            current: Mutex::new(current),
             turns: watch::Sender::new(0),
             warnings: ServerWarnings::default(),
         })
@@ -152,9 +157,9 @@ impl Connection {
 
     /// The endpoint of a turn.
     fn endpoint_of(&self, turn: usize) -> &str {
-        let index = turn.checked_rem(self.endpoints.len()).unwrap_or(0);
-        // There is at least one, and the index is below their number.
-        self.endpoints.get(index).map_or("", String::as_str)
+        let endpoint = self.lock_current().turns.endpoint_of(turn);
+        // There is at least one, and the number is below theirs.
+        self.endpoints.get(endpoint).map_or("", String::as_str)
     }
 
     /// A new connection to an endpoint, and whether its users are enabled.
@@ -168,10 +173,11 @@ impl Connection {
     async fn borrow_client_within(&self, deadline: Duration) -> Result<BorrowedClient, EtcdError> {
         let turn = {
             let current = self.lock_current();
+            let turn = current.turns.turn();
             if let Some(client) = current.client.clone() {
-                return Ok(BorrowedClient { client, turn: current.turn });
+                return Ok(BorrowedClient { client, turn });
             }
-            current.turn
+            turn
         };
         let endpoint = self.endpoint_of(turn);
         let mut pending = PendingCall::begin(self, turn);
@@ -192,7 +198,7 @@ impl Connection {
             }
         };
         let mut current = self.lock_current();
-        if current.turn == turn {
+        if current.turns.turn() == turn {
             current.client = Some(client.clone());
         }
         Ok(BorrowedClient { client, turn })
@@ -206,20 +212,21 @@ impl Connection {
         turns.wait_for(|turn| *turn != borrowed.turn).await.ok();
     }
 
-    /// Says that a client was of no use; the next call goes to the next endpoint.
+    /// Says that a client was of no use; the next call goes to another, or has a new connection.
     pub(super) fn mark_failed(&self, borrowed: &BorrowedClient) {
         self.next_turn(borrowed.turn);
     }
 
     /// Says that the endpoint whose turn it is is of no use.
     pub(super) fn mark_current_failed(&self) {
-        let turn = self.lock_current().turn;
+        let turn = self.lock_current().turns.turn();
         self.next_turn(turn);
     }
 
     fn mark_answered(&self, turn: usize) {
         let mut current = self.lock_current();
-        if current.turn == turn {
+        if current.turns.turn() == turn {
+            current.turns.note_answer();
             current.unanswered = Unanswered::default();
         }
     }
@@ -227,7 +234,7 @@ impl Connection {
     /// A call was dropped by its caller before its time was over.
     fn on_call_dropped(&self, turn: usize, began: Instant) {
         let mut current = self.lock_current();
-        if current.turn != turn {
+        if current.turns.turn() != turn {
             return;
         }
         current.unanswered.add(began, Instant::now());
@@ -248,15 +255,15 @@ impl Connection {
     fn next_turn(&self, turn: usize) {
         let mut current = self.lock_current();
         // Several calls fail together when an endpoint does; that is one reason to go on, not several.
-        if current.turn == turn {
-            current.turn = turn.wrapping_add(1);
+        if current.turns.turn() == turn {
+            current.turns.give_up(Instant::now());
             current.client = None;
             current.unanswered = Unanswered::default();
-            self.turns.send_replace(current.turn);
+            self.turns.send_replace(current.turns.turn());
         }
     }
 
-    /// Makes one call with a deadline, and goes on to the next endpoint for the next call if it fails. A caller that gives up on it
+    /// Makes one call with a deadline, and gives the endpoint up for the next call if it fails. A caller that gives up on it
     /// before is no fault of the endpoint.
     pub(super) async fn call_once<T, F>(
         &self,

@@ -13,6 +13,7 @@ pub mod protocol;
 mod read;
 mod survey;
 mod tls;
+mod turns;
 mod warnings;
 mod watch;
 
