@@ -11,12 +11,17 @@ use muster_runtime::Instant;
 /// ask every other one, and short enough that a member which was started anew is asked first after the next trouble.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
+/// Who is late twice within this time is of no use, whatever it answers in between.
+const LATE_ONCE: Duration = Duration::from_secs(2);
+
 /// The endpoint that is asked, as a count of turns: the endpoint is the turn modulo their number.
 #[derive(Debug)]
 pub(super) struct EndpointTurns {
     turn: usize,
     /// The endpoint has answered in this turn.
     has_answered: bool,
+    /// When an endpoint last had another turn at once.
+    stayed: Option<Instant>,
     /// When each endpoint was given up, unless it has answered since.
     given_up: Vec<Option<Instant>>,
 }
@@ -24,7 +29,7 @@ pub(super) struct EndpointTurns {
 impl EndpointTurns {
     /// The first of so many endpoints.
     pub(super) fn new(endpoints: usize) -> Self {
-        Self { turn: 0, has_answered: false, given_up: vec![None; endpoints] }
+        Self { turn: 0, has_answered: false, stayed: None, given_up: vec![None; endpoints] }
     }
 
     /// The turn, which grows with each endpoint that is given up.
@@ -51,11 +56,17 @@ impl EndpointTurns {
     /// a lease lasts.
     pub(super) fn give_up(&mut self, now: Instant) {
         let endpoint = self.endpoint_of(self.turn);
+        let late_before =
+            self.stayed.is_some_and(|at| now.saturating_duration_since(at) < LATE_ONCE);
         let stays = self.has_answered
+            && !late_before
             && self.are_others_useless(endpoint, now)
             && !is_planted("late-once-given-up");
-        if stays && self.given_up.len() > 1 {
-            reached("only-endpoint-that-answers");
+        if stays {
+            self.stayed = Some(now);
+            if self.given_up.len() > 1 {
+                reached("only-endpoint-that-answers");
+            }
         }
         let steps = if stays { self.given_up.len() } else { 1 };
         self.turn = self.turn.wrapping_add(steps);
@@ -107,7 +118,7 @@ mod tests {
     #[test]
     fn the_only_endpoint_that_answers_has_another_turn_and_no_third() {
         assert_eq!(endpoints_asked("xxaxx"), [0, 1, 2, 2, 0]);
-        assert_eq!(endpoints_asked("xxax.axx"), [0, 1, 2, 2, 2, 0]);
+        assert_eq!(endpoints_asked("xxax..axx"), [0, 1, 2, 2, 2, 0]);
         plant_fault(Some("late-once-given-up"));
         let asked = endpoints_asked("xxaxx");
         plant_fault(None);
@@ -117,6 +128,11 @@ mod tests {
     #[test]
     fn endpoints_that_were_of_no_use_long_ago_are_asked_first() {
         assert_eq!(endpoints_asked("xxa..........x"), [0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_late_again_and_again_is_given_up_whatever_it_answers_in_between() {
+        assert_eq!(endpoints_asked("xxax.ax.ax"), [0, 1, 2, 2, 0, 0]);
     }
 
     #[test]
