@@ -22,6 +22,9 @@
 //! | `reboot-host/<machine>` | how far a host is with its reboot | for ever |
 //! | `reboot-request/<machine>` | somebody's wish that it reboots | until it has |
 //! | `reboot-history/<group>` | the last hundred slots freed | for ever |
+//! | `pki/state`, `pki/ca/<n>` | which authority the cluster has, and its certificate | for ever |
+//! | `host/<machine>` | a host's public key, as a hash, and its part in the cluster | until the host is removed |
+//! | `join/<id>` | a join token: the hash of its secret, and whom it lets in | until a day after its end |
 //!
 //! Keys of other kinds are a later version's and left alone. A record that cannot be read is reported as such
 //! (`Snapshot::unreadable`) and harms nothing else; a file whose text does not have the hash in its key is one of those.

@@ -12,7 +12,7 @@ use super::records::{
     CordonRecord, FileRecord, LeaderRecord, MachineRecord, MembersRecord, MetadataRecord,
     PlaceRecord, StateRecord, UnitRecord, decode,
 };
-use super::{identity_record, reboots};
+use super::{identity_record, pki_records, reboots};
 use crate::store::{KeyChange, KeyValue, Listing};
 
 /// Follows a range of records: a snapshot first, then what changes.
@@ -87,10 +87,11 @@ impl Decoder {
     fn read(&self, record: &KeyValue) -> Result<Option<Change>, Unreadable> {
         let below = self.key_below(&record.key);
         match parse(&below) {
-            // Records of reboots and the cluster's identity are no part of a snapshot, but one that cannot be read is to be seen.
+            // Records of reboots, of hosts' identities and of the cluster's are no part of a snapshot, but one that cannot be read is to be seen.
             Err(BadKey::Foreign) => {
                 let problem = reboots::record_problem(&below, &record.value)
-                    .or_else(|| identity_record::record_problem(&below, &record.value));
+                    .or_else(|| identity_record::record_problem(&below, &record.value))
+                    .or_else(|| pki_records::record_problem(&below, &record.value));
                 match problem {
                     Some(problem) => Err(Unreadable { key: below, problem }),
                     None => Ok(None),

@@ -200,7 +200,8 @@ fn read_fixture(path: &Path) -> Change {
 /// Those have their own test beside their code.
 fn has_own_test(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_str().unwrap();
-    name.starts_with("reboot") || name == "cluster.json"
+    let beginnings = ["reboot", "pki+", "host+", "join+"];
+    beginnings.iter().any(|one| name.starts_with(one)) || name == "cluster.json"
 }
 
 #[test]

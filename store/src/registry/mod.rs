@@ -4,7 +4,7 @@
 //! arguments, what was found goes out as data.
 //!
 //! [`Registry`] and what it reads are in `access`, its operations are by what they are about: `cluster`, `units`, `machines`,
-//! `states`, `forget`, `cordons`, `identity`, `leader`, `places` and `reboots`.
+//! `states`, `forget`, `cordons`, `identity`, `pki`, `leader`, `places` and `reboots`.
 //!
 //! # Writes that come late
 //!
@@ -25,6 +25,7 @@
 //! | the end of a machine that is gone | its absence, each record's revision | conflict |
 //! | semaphores, histories | the record's revision | conflict |
 //! | identity | its absence | conflict: it is never removed |
+//! | authorities, hosts, join tokens | the revision of each, and of what else the decision rested on | conflict |
 //!
 //! What is created is guarded by its absence. A creation that was given up, was carried out by its repetition and then undone by
 //! somebody else finds that absence again: it is the order "removed, then created", and who removes looks again.
@@ -49,6 +50,8 @@ mod keys;
 mod leader;
 mod machines;
 mod packing;
+mod pki;
+mod pki_records;
 mod places;
 mod proposal;
 mod published;

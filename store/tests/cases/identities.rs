@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use muster_common::pki::{
+    Digest, HostRecord, HostRole, JoinRecord, KeyHash, PkiChange, PkiKey, PkiRecord, SecretHash,
+};
 use muster_common::seed::Seed;
-use muster_store::{Op, Range, Registry, RegistryError, StoreError};
+use muster_store::{CommitOutcome, Op, Range, Registry, RegistryError, StoreError};
 
 use crate::machines::present;
 use crate::support::Bed;
@@ -110,4 +113,95 @@ pub(crate) async fn a_store_that_takes_the_place_of_ours_takes_no_write_of_whoev
     replace(other.into()).await;
     registry.allow_writes_anywhere();
     registry.set_metadata(&zone).await.unwrap();
+}
+
+fn joining_host(machine: &str) -> PkiRecord {
+    let record = HostRecord {
+        key: KeyHash(Digest::of_bytes(machine.as_bytes())),
+        role: HostRole::Agent,
+        joined: 1,
+        by: "a token".parse().unwrap(),
+        bundle: 1,
+        not_after: 2,
+    };
+    PkiRecord::Host(machine.parse().unwrap(), record)
+}
+
+fn join_token(uses: u32) -> JoinRecord {
+    JoinRecord {
+        secret: SecretHash(Digest::of_bytes(b"secret")),
+        role: HostRole::Agent,
+        expires: 9,
+        uses,
+        replaces: None,
+        by: "root".parse().unwrap(),
+    }
+}
+
+async fn is_written(registry: &Registry, change: &PkiChange) -> bool {
+    matches!(registry.commit_pki(change).await.unwrap(), CommitOutcome::Done { .. })
+}
+
+pub(crate) async fn who_belongs_to_the_cluster_is_written_where_it_was_read(bed: &Bed) {
+    let registry = bed.registry();
+    let id = "abcdez27".parse().unwrap();
+    assert_eq!(registry.authority_state().await.unwrap(), None);
+    assert_eq!(registry.authority_record(1).await.unwrap(), None);
+    assert_eq!(registry.join_record(id).await.unwrap(), None);
+    let mut change = PkiChange::default();
+    change.guard_record::<JoinRecord>(PkiKey::Join(id), None);
+    change.writes.push(PkiRecord::Join(id, join_token(1)));
+    assert!(is_written(&registry, &change).await);
+    // The same once more is no change of what is there.
+    assert!(!is_written(&registry, &change).await);
+    let found = registry.join_record(id).await.unwrap().unwrap();
+    assert_eq!(found.record, join_token(1));
+    let listed = registry.join_records().await.unwrap();
+    assert!(listed.into_values().eq([found.clone()]), "and no other");
+    let mut removal = PkiChange::default();
+    removal.guard_record(PkiKey::Join(id), Some(&found));
+    removal.removals.push(PkiKey::Join(id));
+    assert!(is_written(&registry, &removal).await);
+    assert_eq!(registry.join_record(id).await.unwrap(), None);
+}
+
+pub(crate) async fn of_two_that_join_by_one_token_one_is_written(bed: &Bed) {
+    let registry = bed.registry();
+    let id = "abcdez27".parse().unwrap();
+    let mut change = PkiChange::default();
+    change.writes.push(PkiRecord::Join(id, join_token(1)));
+    assert!(is_written(&registry, &change).await);
+    let token = registry.join_record(id).await.unwrap();
+    let changes = ["m1", "m2"].map(|machine| {
+        let mut change = PkiChange::default();
+        change.guard_record(PkiKey::Join(id), token.as_ref());
+        change.guard_record::<HostRecord>(PkiKey::Host(machine.parse().unwrap()), None);
+        change.writes.extend([PkiRecord::Join(id, join_token(0)), joining_host(machine)]);
+        change
+    });
+    let [first, second] = &changes;
+    let (first, second) = tokio::join!(is_written(&registry, first), is_written(&registry, second));
+    assert!(first != second, "one of the two: {first} {second}");
+    for (machine, is_in) in [("m1", first), ("m2", second)] {
+        let host = registry.host_record(&machine.parse().unwrap()).await.unwrap();
+        assert_eq!(host.is_some(), is_in, "{machine}");
+    }
+}
+
+pub(crate) async fn a_host_nobody_can_read_is_no_stranger(bed: &Bed) {
+    let registry = bed.registry();
+    let key = format!("{}host/m1", bed.prefix);
+    let put = Op::Put { key, value: "{}".into(), lease: None };
+    bed.store.commit(Vec::new(), vec![put]).await.unwrap();
+    let found = registry.host_record(&"m1".parse().unwrap()).await;
+    assert!(matches!(found, Err(RegistryError::Unreadable { .. })), "{found:?}");
+    assert!(registry.read_snapshot().await.unwrap().unreadable.contains_key("host/m1"));
+    // A token that nobody can read keeps no other from being listed.
+    let (broken, whole) = (format!("{}join/abcdez22", bed.prefix), "abcdez27".parse().unwrap());
+    let put = Op::Put { key: broken, value: "{}".into(), lease: None };
+    bed.store.commit(Vec::new(), vec![put]).await.unwrap();
+    let change =
+        PkiChange { writes: vec![PkiRecord::Join(whole, join_token(1))], ..PkiChange::default() };
+    assert!(is_written(&registry, &change).await);
+    assert!(registry.join_records().await.unwrap().into_keys().eq([whole]));
 }
