@@ -11,9 +11,9 @@ use syn::visit_mut::{self, VisitMut};
 use crate::checkout::{self, Files};
 
 /// The crates, by their directories.
-pub(crate) const CRATES: [&str; 12] = [
-    "common", "engine", "store", "runtime", "client", "agent", "ctl", "checker", "doubles", "sim",
-    "tests", "xtask",
+pub(crate) const CRATES: [&str; 13] = [
+    "common", "engine", "identity", "store", "runtime", "client", "agent", "ctl", "checker",
+    "doubles", "sim", "tests", "xtask",
 ];
 
 /// One file of a crate, without tests.
