@@ -9,6 +9,7 @@ pub mod cordon;
 pub mod daemon;
 pub mod host;
 pub mod http;
+pub mod identity;
 pub mod inspect;
 pub mod leader;
 pub mod machine;

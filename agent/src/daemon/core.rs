@@ -117,11 +117,12 @@ pub enum CoreError {
 }
 
 /// The beginnings of the names of what is kept in the state directory.
-pub const STATE_FILES: [&str; 9] = [
+pub const STATE_FILES: [&str; 10] = [
     "cluster.",
     "jobs.",
     "named",
     "outage.",
+    "pki",
     "placements",
     "reboot.",
     "start-last-known",
