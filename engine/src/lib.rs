@@ -32,6 +32,7 @@ pub mod left_behind;
 pub mod machine;
 pub mod reboot;
 pub mod request;
+pub mod run_origin;
 pub mod schedule;
 pub mod single;
 pub mod wait;

@@ -1,6 +1,6 @@
 //! Plays the scripts in `tests/scenarios/converge`: one machine's unit a line, the steps below it.
 //!
-//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign|taken|blocked|outdated]
+//! `want STATE FILE GENERATION [install] ; own FILE GENERATION STATE [enabled] ; see ACTIVE [FILE] [foreign|taken|blocked|outdated|unasked]
 //! [restarted:GENERATION]`, any part of which may be missing. Each line is also carried out, after which there must be nothing left to do.
 //! `UPDATE=1 cargo test -p muster-engine` rewrites the expectations.
 
@@ -19,6 +19,7 @@ use muster_common::state::sub;
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps, next_steps};
 
+use muster_engine::run_origin::RunOrigin;
 use one_machine::Machine;
 use scripts::{Player, fails_without, play_directory};
 use steps::describe_step;
@@ -53,7 +54,7 @@ fn parse(line: &str) -> Machine {
                 case.owned.insert(name(), owned);
             }
             ["see", active, rest @ ..] => {
-                let words = ["foreign", "taken", "blocked", "interrupted", "outdated"];
+                let words = ["foreign", "taken", "blocked", "interrupted", "outdated", "unasked"];
                 let restarted = rest.iter().find_map(|word| word.strip_prefix("restarted:"));
                 let is_file = |word: &str| !words.contains(&word) && !word.contains(':');
                 let file = rest.iter().find(|word| is_file(word));
@@ -72,6 +73,11 @@ fn parse(line: &str) -> Machine {
                         .map_or("", |word| word)
                         .to_owned(),
                     outdated: rest.contains(&"outdated"),
+                    origin: if rest.contains(&"unasked") {
+                        RunOrigin::Others
+                    } else {
+                        RunOrigin::Cluster
+                    },
                     restarted_for: restarted.map(|generation| generation.parse().unwrap()),
                     ..Observed::default()
                 };
@@ -141,6 +147,7 @@ fn a_rule_of_one_unit_that_is_left_out_is_noticed() {
         "running-unit-removed",
         "settled-unit-restarted",
         "start-under-a-stop-that-goes-on",
+        "unasked-run-left-to-itself",
         "unheard-restart-repeated",
     ] {
         fails_without(planted, scripts_of_one_unit);

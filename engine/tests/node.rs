@@ -22,6 +22,7 @@
 //! | `runner up`, `runner down` | the line to the runner |
 //! | `runner busy`, `runner free` | it answers no question, though its line is up, or does again |
 //! | `see UNIT ACTIVE` | a unit's state changes by itself |
+//! | `begun UNIT` | somebody has started a unit, and its runner does not know that it is wanted |
 //! | `obstacle UNIT [WORDS…]` | something of the host's is in the way of enabling it, in these words of the runner's, or no more |
 //! | `foreign UNIT` | a unit of that name is the host's own |
 //! | `end UNIT done\|dropped\|held` | its chain ends; what it did is seen and remembered if it is done |

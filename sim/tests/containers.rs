@@ -12,6 +12,7 @@ use engine_bench::{EngineBench, container, good, name};
 use exam::fails_without;
 use muster_common::state::{ActiveState, sub};
 use muster_common::unit::FileHash;
+use muster_engine::run_origin::RunOrigin;
 use muster_sim::containers::{EngineModel, EngineOptions};
 use musterd::runner::{RunnerError, StartOutcome};
 
@@ -208,6 +209,26 @@ fn what_a_person_removes_has_failed_and_what_a_person_starts_runs() {
     bench.engine.with_model(|model| model.start_by_hand(0)).unwrap();
     bench.pass(2);
     assert_eq!(bench.active("a.container"), "active");
+    bench.clean("a.container");
+}
+
+#[test]
+fn what_a_person_has_started_is_nobodys_until_it_is_asked_for() {
+    let mut bench = EngineBench::with_options(7, not_live());
+    bench.write("a.container", &good());
+    bench.start("a.container");
+    bench.restart_userspace();
+    assert_eq!(bench.active("a.container"), "inactive");
+    bench.engine.with_model(|model| model.start_by_hand(0)).unwrap();
+    bench.pass(2);
+    let before = bench.see("a.container");
+    assert_eq!(before.observed.origin, RunOrigin::Others);
+    assert_eq!(bench.start_at("a.container", 2), StartOutcome::Done);
+    let after = bench.see("a.container");
+    assert_eq!((after.observed.origin, after.invocation), (RunOrigin::Cluster, before.invocation));
+    bench.engine.with_model(|model| model.restart_engine(Duration::from_secs(2)));
+    bench.pass(10);
+    assert_eq!(bench.active("a.container"), "active", "it was taken along, and is wanted");
     bench.clean("a.container");
 }
 

@@ -29,6 +29,7 @@ use super::life::{
     LifeResult, Phase, RestState,
 };
 use super::sessions::{EngineRun, EngineSessions};
+use crate::run_origin::RunOrigin;
 
 /// The signal that asks a container to stop where neither its file nor its image says.
 const STOP_SIGNAL: &str = "SIGTERM";
@@ -520,6 +521,8 @@ impl ContainerUnit {
             self.remembered = memory;
         }
         let runs = has_container_running(phase);
+        let is_wanted = self.life.persistent_memory().wanted;
+        let origin = if runs && !is_wanted { RunOrigin::Others } else { RunOrigin::Cluster };
         let run = self.container.as_deref().filter(|_| runs).map(run_name);
         let status = UnitStatus {
             adopted: true,
@@ -530,6 +533,7 @@ impl ContainerUnit {
             since,
             container: self.container.clone(),
             runs,
+            origin,
             is_between_runs: is_between_runs(phase),
             failures: self.failures,
             problem: self.problem.clone(),

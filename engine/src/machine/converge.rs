@@ -25,6 +25,7 @@
 //! | launched | a start begun at another generation | runs | Restart, Settle |
 //! | launched | a restart begun at this generation | another run than before it | Settle |
 //! | launched | any | runs from an earlier file of ours | Restart, Settle |
+//! | launched | no, or not launched at this generation | runs, and its runner was not asked for it | as above, with a Start before Settle |
 //! | loaded | a start begun | up | Stop, `AwaitEmpty`, Settle |
 //! | loaded | launched | up | Stop, `AwaitEmpty`, Settle |
 //! | loaded | loaded | anything | none: who starts a loaded unit by hand, timer or socket may |
@@ -46,6 +47,8 @@ use std::fmt;
 use muster_common::probe::is_planted;
 use muster_common::state::{ActiveState, DesiredState, sub};
 use muster_common::unit::{FileHash, UnitName};
+
+use crate::run_origin::RunOrigin;
 
 /// The cluster's wish for one unit on this machine: its placement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +112,9 @@ pub struct Observed {
     /// It runs from an earlier file of ours: somebody has started it before it was given the present one, or has started what was left
     /// of that.
     pub outdated: bool,
+    /// Whose word it runs on, while it runs. Without a start that says that the cluster wants it, one that others have started would be
+    /// looked after as nobody's.
+    pub origin: RunOrigin,
     /// Its runner has brought the run before to its end and is about to begin the next. Nothing where the runner does not say.
     pub between_runs: bool,
     /// The generation for which it was restarted, where the run that was to be replaced is known and this is another one.
@@ -304,6 +310,10 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
     }
     let settle = Step::Settle { generation, desired };
     let in_place = seen.file == Some(file);
+    let unasked = desired == DesiredState::Launched
+        && seen.is_running()
+        && seen.origin == RunOrigin::Others
+        && !is_planted("unasked-run-left-to-itself");
     let Some(owned) = owned else {
         let adopted = in_place && seen.is_running();
         let mut steps = vec![if adopted { Step::Adopt { file } } else { Step::Write { file } }];
@@ -311,6 +321,9 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
             steps.push(Step::Enable);
         }
         if adopted {
+            if unasked {
+                steps.push(Step::Start { generation });
+            }
             steps.push(settle);
             return steps;
         }
@@ -379,7 +392,8 @@ fn steps_to_keep(wanted: &Desired, seen: &Observed, owned: Option<&Owned>) -> Ve
             && !is_planted("replaced-unit-runs-on")
         {
             steps.push(Step::Restart { generation });
-        } else if (!settled || is_planted("ended-unit-started")) && !seen.is_running() {
+        } else if (!settled || is_planted("ended-unit-started")) && (!seen.is_running() || unasked)
+        {
             steps.push(Step::Start { generation });
         }
     }

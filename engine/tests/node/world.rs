@@ -19,6 +19,7 @@ use muster_engine::machine::node::{
 use muster_engine::machine::observation::{RunnerEvent, UnitObservation};
 use muster_engine::machine::registration::Registration;
 use muster_engine::machine::steadiness::Steadiness;
+use muster_engine::run_origin::RunOrigin;
 
 use crate::steps::describe_step;
 
@@ -206,7 +207,11 @@ impl World {
                 let event = if self.runner_up { RunnerEvent::Relist } else { lost };
                 self.feed(NodeInput::Runner(event));
             }
-            ["see", name, active] => self.change_unit(&unit(name), (*active).into()),
+            ["see", name, active] => self.change_unit(&unit(name), (*active).into(), ""),
+            ["begun", name] => {
+                self.runner.entry(unit(name)).or_default().origin = RunOrigin::Others;
+                self.change_unit(&unit(name), ActiveState::Active, "by-hand");
+            }
             ["obstacle", name] => drop(self.obstacles.remove(&unit(name))),
             ["obstacle", name, text @ ..] => {
                 self.obstacles.insert(unit(name), text.join(" "));
@@ -297,10 +302,10 @@ impl World {
         }
     }
 
-    fn change_unit(&mut self, unit: &UnitName, active: ActiveState) {
+    fn change_unit(&mut self, unit: &UnitName, active: ActiveState, run: &str) {
         self.runner.entry(unit.clone()).or_default().active = active.clone();
         let (unit, sub, invocation, remark) =
-            (unit.clone(), String::new(), String::new(), String::new());
+            (unit.clone(), String::new(), run.to_owned(), String::new());
         self.feed(NodeInput::Runner(RunnerEvent::Changed {
             unit,
             active,
@@ -545,7 +550,7 @@ impl World {
             if let Some(active) = after.filter(|_| self.runner.contains_key(unit))
                 && before.as_ref() != Some(&active)
             {
-                self.change_unit(unit, active);
+                self.change_unit(unit, active, "");
             }
         }
         self.leave_start(unit, end);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muster_common::state::{ActiveState, DesiredState};
 use muster_common::unit::{FileHash, UnitName};
 use muster_engine::machine::converge::{Desired, Observed, Owned, Step, Steps};
+use muster_engine::run_origin::RunOrigin;
 
 /// What is wanted of a machine, what runs on it, and what its daemon remembers.
 #[derive(Debug, Default, Clone)]
@@ -41,6 +42,7 @@ impl Machine {
                         seen.active = ActiveState::Active;
                         seen.sub.clear();
                         seen.outdated = false;
+                        seen.origin = RunOrigin::Cluster;
                     }
                     Step::Stop => {
                         seen.active = ActiveState::Inactive;

@@ -3,7 +3,7 @@
 //! Owns what checks want to know and nobody on the machine says: who started a container, at which generation, and whether its unit
 //! has ended by itself. No daemon sees any of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_common::unit::{FileHash, UnitName};
@@ -53,6 +53,8 @@ pub(super) struct ContainerNotes {
 #[derive(Debug, Default)]
 pub(super) struct ContainerBooks {
     units: BTreeMap<UnitName, ContainerNotes>,
+    /// Those that had ended by themselves, and run since a person has started them, of which nobody has heard.
+    unheard: BTreeSet<UnitName>,
     /// Starts since they were taken last.
     pub(super) starts: Vec<ContainerStart>,
     /// The fates of units since they were taken last, in a word.
@@ -63,6 +65,7 @@ impl ContainerBooks {
     /// A boot: nothing runs.
     pub(super) fn begin_boot(&mut self) {
         self.units.clear();
+        self.unheard.clear();
     }
 
     /// The notes on a unit.
@@ -81,6 +84,11 @@ impl ContainerBooks {
         // What its file has it do after a person's start is that person's, as with a service.
         let goes_on = notes.by_others && start.generation <= notes.generation;
         notes.by_others = start.is_by_hand || goes_on;
+        if start.is_by_hand && notes.ended {
+            self.unheard.insert(start.unit.clone());
+        } else {
+            self.unheard.remove(&start.unit);
+        }
         notes.ended = false;
         notes.is_up = true;
         if !start.is_by_hand {
@@ -90,6 +98,11 @@ impl ContainerBooks {
             notes.written.is_some_and(|(_, written)| written + REREAD < start.at);
         self.changes.push((start.unit.clone(), "starts"));
         self.starts.push(start);
+    }
+
+    /// A daemon has heard of what the unit does, or can.
+    pub(super) fn note_heard(&mut self, unit: &UnitName) {
+        self.unheard.remove(unit);
     }
 
     /// A start of a unit's has failed: it stays down, unless its file says otherwise, and that is told of it.
@@ -106,8 +119,10 @@ impl ContainerBooks {
 
     /// A container of a unit's is up no more; `by_itself`: its daemon has not asked for that.
     pub(super) fn on_end(&mut self, unit: &UnitName, by_itself: bool) {
+        let is_unheard = self.unheard.remove(unit);
         let notes = self.note_mut(unit);
-        notes.ended = by_itself;
+        // A run of which nobody has heard, and that was no end of its own, leaves it as it was.
+        notes.ended = by_itself || is_unheard;
         notes.is_up = false;
         self.changes.push((unit.clone(), if by_itself { "ends by itself" } else { "ends" }));
     }
@@ -116,6 +131,35 @@ impl ContainerBooks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_nobody_has_heard_of_leaves_what_had_ended_as_it_was() {
+        let unit: UnitName = "a.container".parse().unwrap();
+        let start = |is_by_hand| ContainerStart {
+            unit: unit.clone(),
+            file: FileHash::of_text(""),
+            at: Duration::ZERO,
+            asked: Duration::ZERO,
+            generation: 1,
+            is_by_hand,
+            others_up: 0,
+            is_file_settled: false,
+        };
+        let has_ended = |had_ended: bool, is_heard: bool| {
+            let mut books = ContainerBooks::default();
+            books.on_start(start(false));
+            books.on_end(&unit, had_ended);
+            books.on_start(start(true));
+            if is_heard {
+                books.note_heard(&unit);
+            }
+            books.on_end(&unit, false);
+            books.find(&unit).ended
+        };
+        assert!(has_ended(true, false));
+        assert!(!has_ended(true, true), "who has heard of it starts it again");
+        assert!(!has_ended(false, false), "it was to run before");
+    }
 
     #[test]
     fn a_restart_of_what_a_person_started_is_not_the_daemons() {

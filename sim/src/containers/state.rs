@@ -333,6 +333,10 @@ impl EngineModel {
         self.kept_events.push((self.wall, event.clone()));
         if !self.loses_events && self.process == EngineProcess::Up {
             self.listeners.retain(|listener| listener.send(Ok(event.clone())).is_ok());
+            let unit = container.unit().filter(|_| !self.listeners.is_empty());
+            if let Some(unit) = unit {
+                self.books.note_heard(&unit);
+            }
         }
     }
 

@@ -146,12 +146,18 @@ impl EngineModel {
             EngineCall::Setup => Ok(EngineAnswer::Setup(self.read_setup())),
             EngineCall::List(labels) => {
                 let found = self.containers.iter().filter(|(_, of)| of.has_labels(labels));
+                for unit in found.clone().filter_map(|(_, of)| of.unit()) {
+                    self.books.note_heard(&unit);
+                }
                 // One that goes is in no list of Docker's any more, or still is; here it is.
                 Ok(EngineAnswer::Containers(found.map(|(id, of)| of.to_entry(id)).collect()))
             }
             EngineCall::Inspect(name) => {
                 let id = self.existing_id(name)?;
                 let found = self.containers.get(&id).ok_or_else(|| not_found("container", name))?;
+                if let Some(unit) = found.unit() {
+                    self.books.note_heard(&unit);
+                }
                 Ok(EngineAnswer::Details(Box::new(found.to_details(&id))))
             }
             EngineCall::Create { name, body } => {

@@ -233,6 +233,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("told-run-forgotten", "sim/tests/removals::what_systemd_tells_of_a_run_says_that_it_is_ours", "that a run of ours which nobody waited for is known as ours when the host comes to have a unit of that name"),
     tested("unanswered-lease-hides-all", "sim/tests/store_rules::a_lease_that_nothing_is_known_of_hides_no_other", "that what is known of some leases counts though nothing is known of others"),
     either("unanswered-look-not-repeated", 500, MACHINE, "that a runner that did not answer is asked again"),
+    either("unasked-run-left-to-itself", 3000, CONVERGE, "that a container which somebody else has started is looked after as ours once it is wanted"),
     either("unheard-restart-repeated", 500, CONVERGE, "that a restart whose end nobody has heard is not made once more"),
     either("unheard-single-taken", 200, PLACING, "that what may not run twice is not taken from a machine that has not spoken of it"),
     either("unread-states-taken-for-none", 200, MACHINE, "that a session begins with what the store has of the machine's units"),

@@ -7,6 +7,7 @@ use muster_common::state::{ActiveState, sub};
 use super::memory::UnitMemory;
 use super::order::UnitOrder;
 use crate::container::life::Phase;
+use crate::run_origin::RunOrigin;
 
 /// The status of a container unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct UnitStatus {
     pub container: Option<String>,
     /// True while that container runs, as far as is known.
     pub runs: bool,
+    /// Whose word it runs on, while it runs.
+    pub origin: RunOrigin,
     /// True while the one before has ended and the next is being made.
     pub is_between_runs: bool,
     /// The number of starts that have failed since the daemon began.

@@ -13,6 +13,7 @@ use super::model::{Node, PASS_RETRY, RELIST_INTERVAL};
 use crate::machine::converge::Observed;
 use crate::machine::memory::NodeMemory;
 use crate::machine::observation::{RunnerEvent, UnitObservation};
+use crate::run_origin::RunOrigin;
 use crate::single::is_single;
 
 /// Pause before a unit that does not stop is asked to once more: often enough for whoever mends it, and no flood of jobs.
@@ -78,6 +79,13 @@ impl Node {
         // From which file another run is, a look has to say; so has it whether another one is being begun.
         seen.observed.outdated &= seen.invocation == invocation;
         seen.observed.between_runs = false;
+        // So has it whether somebody else has begun this run; what a chain has begun is known.
+        if !is_down && seen.invocation != invocation && !self.running.contains_key(&unit) {
+            seen.observed.load.clear();
+        }
+        if seen.invocation != invocation {
+            seen.observed.origin = RunOrigin::default();
+        }
         seen.observed.active = observed.active;
         seen.observed.sub = observed.sub;
         seen.invocation = invocation;
@@ -148,6 +156,7 @@ impl Node {
         self.note_owned(memory);
         if let Some(seen) = self.seen.get_mut(unit) {
             seen.observed.outdated = false;
+            seen.observed.origin = RunOrigin::Cluster;
             // Whether a step has come about that could not be tried, or was not waited for, a look has to say.
             if matches!(end, ChainEnd::Dropped | ChainEnd::Superseded) {
                 seen.observed.load.clear();

@@ -47,6 +47,7 @@ impl Docker {
                     check(handle, &status, listed);
                     one.observed.outdated = runs_earlier_file(&one.observed, &status, listed);
                 }
+                one.observed.origin = status.origin;
                 one.observed.between_runs = status.is_between_runs;
                 one.observed.active.clone_from(&status.active);
                 one.observed.sub.clone_from(&status.sub);
