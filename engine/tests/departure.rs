@@ -31,8 +31,12 @@ fn departing() {
 
 #[test]
 fn a_rule_of_a_departure_that_is_left_out_is_noticed() {
-    for planted in ["lease-left-half-over", "reboot-forgets-placements", "stop-taken-for-shutdown"]
-    {
+    for planted in [
+        "lease-ended-under-a-note",
+        "lease-left-half-over",
+        "reboot-forgets-placements",
+        "stop-taken-for-shutdown",
+    ] {
         fails_without(planted, departing);
     }
 }

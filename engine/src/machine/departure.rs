@@ -6,7 +6,8 @@
 //!
 //! The lease is kept until the last unit is down, and is left to end by itself where one is not; after a minute that is so for
 //! units that may run twice for a moment. What nobody could be told is still this machine's: its placements stay on disk, with a
-//! note that an outage had begun, and are taken up after the boot.
+//! note that an outage had begun, and are taken up after the boot. Such a machine does not end its lease either: a request that
+//! reached the store late would give its units to others, and the note says that nobody has them.
 
 use std::time::Duration;
 
@@ -193,20 +194,26 @@ impl Departure {
         let mut effects = Vec::new();
         if self.is_told || is_planted("reboot-forgets-placements") {
             effects.push(DepartureEffect::ForgetPlacements);
+            self.end_lease(all_down, &mut effects);
         } else if self.presence.is_some() {
             // Whoever places units elsewhere has not heard that this machine goes. One that was not registered, since it came up in
             // the outage for example, held nothing that it could keep.
             reached("leaves-in-an-outage");
             effects.push(DepartureEffect::NoteOutage);
-        }
-        match self.lease() {
-            Some(lease) if all_down => {
-                effects.push(self.ask_for(DepartureRequest::RevokeLease(lease)));
+            if is_planted("lease-ended-under-a-note") {
+                self.end_lease(all_down, &mut effects);
             }
-            Some(_) => effects.push(DepartureEffect::LogNotDown),
-            None => {}
         }
         effects
+    }
+
+    fn end_lease(&mut self, all_down: bool, effects: &mut Vec<DepartureEffect>) {
+        let Some(lease) = self.lease() else { return };
+        effects.push(if all_down {
+            self.ask_for(DepartureRequest::RevokeLease(lease))
+        } else {
+            DepartureEffect::LogNotDown
+        });
     }
 
     fn lease(&self) -> Option<LeaseId> {

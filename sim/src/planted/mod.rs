@@ -127,6 +127,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("late-once-given-up", "store/src/etcd/turns::the_only_endpoint_that_answers_has_another_turn_and_no_third", "that the only member which answers is asked once more when it is late"),
     either("late-publication-overlooked", 3000, MACHINE, "that a state which a late write has brought back is withdrawn"),
     either("later-job-start-counts-as-this", 500, MACHINE, "that a job which was begun for a later start is not begun for an earlier one"),
+    tested("lease-ended-under-a-note", DEPARTURE, "that a machine which notes that nobody could be told of its leave does not end its lease"),
     either("lease-left-half-over", 200, DEPARTURE, "that a machine that leaves in an outage does not end half of its lease"),
     either("lease-lost-while-leading", 200, LEADER, "that a leader whose registration is another's ends its term"),
     tested("lease-not-remembered", "sim/tests/machine_rules::a_daemon_that_comes_back_goes_on_under_its_lease", "that a daemon started anew takes its lease over"),
