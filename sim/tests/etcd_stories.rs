@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::seed::Seed;
-use muster_sim::etcd::{AutoCompaction, ClusterOptions, EtcdModel, EtcdRelease};
+use muster_sim::etcd::{AutoCompaction, ClusterOptions, EtcdCluster, EtcdModel, EtcdRelease};
 use muster_store::{
     CommitOutcome, Guard, KeyChange, Lease, LeaseId, Op, Range, Store, StoreError, WatchEvent,
 };
@@ -524,6 +524,27 @@ fn history_is_cut_by_age_and_by_number() {
         let expected = if compaction == AutoCompaction::Revisions(3) { 9 } else { 11 };
         assert_eq!(compacted, expected, "{compaction:?}");
     }
+}
+
+/// Its timer has run out once, however often it would have: what it does not know of yet stays.
+#[test]
+fn a_member_that_stood_still_for_long_cuts_history_once() {
+    let options = ClusterOptions {
+        members: 1,
+        release: EtcdRelease::Current,
+        quota: None,
+        compaction: AutoCompaction::Periodic(60 * SECOND),
+        seed: Seed(1),
+    };
+    let mut stage = Stage::with_options(1, options);
+    lease_with(&mut stage, "/a", 10 * SECOND);
+    stage.happens(|cluster, now| cluster.pause_member(now, 0));
+    stage.run_for(300 * SECOND);
+    stage.happens(|cluster, now| cluster.resume_member(now, 0));
+    stage.happens(EtcdCluster::advance_to);
+    let model = stage.cluster.agreed_model();
+    assert_eq!(model.revision(), 3, "the lease is over");
+    assert!(model.compacted_revision() < 3, "{}", model.compacted_revision());
 }
 
 #[test]

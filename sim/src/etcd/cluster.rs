@@ -158,12 +158,13 @@ impl EtcdCluster {
     /// Lets everything happen that is due by a moment.
     pub fn advance_to(&mut self, now: Duration) -> Vec<EtcdDelivery> {
         while let Some(due) = self.next_deadline().filter(|due| *due <= now) {
-            self.carry_out_due(due);
+            self.carry_out_due(due, now);
         }
         std::mem::take(&mut self.out)
     }
 
-    fn carry_out_due(&mut self, now: Duration) {
+    /// What is due at a moment that may be long past, since nobody led or the leader stood still.
+    fn carry_out_due(&mut self, now: Duration, present: Duration) {
         for at in 0..self.members.len() {
             let is_leader = self.leader == Some(at);
             let Some(member) = self.members.get_mut(at).filter(|member| member.is_up()) else {
@@ -193,7 +194,7 @@ impl EtcdCluster {
             self.take_up_held(now);
         }
         if self.compact_at.is_some_and(|at| at <= now) {
-            self.compact_by_itself(now);
+            self.compact_by_itself(present);
         }
     }
 
