@@ -28,6 +28,7 @@
 //! | `cluster NUMBER\|none\|old` | the store holds this cluster from now on, none, or one of a release before; leases and records are gone |
 //! | `remember NUMBER\|nothing\|anew\|old\|damaged` | what the machine remembers of its cluster |
 //! | `store` | prints the record under our id |
+//! | `contact` | says since when it is known that whoever was well could register |
 //!
 //! What is said begins with the time. Health is said when it changes.
 
@@ -63,6 +64,7 @@ fn a_rule_of_registration_that_is_left_out_is_noticed() {
     for planted in [
         "any-store-is-ours",
         "clone-at-one-address-taken-for-ours",
+        "contact-outlasts-vain-attempts",
         "idle-machine-begins-a-cluster",
         "lease-suspicion-ignored",
         "lease-timed-from-answer",
@@ -500,6 +502,13 @@ impl Player for World {
                 });
             }
             "store" => self.show_store(),
+            "contact" => {
+                let contact =
+                    self.daemon.as_ref().and_then(|daemon| daemon.registrar.store_contact());
+                self.story = contact.map_or("none".to_owned(), |contact| {
+                    format!("since {}", show_duration(contact.began_at()))
+                });
+            }
             verb => panic!("{verb} is no command"),
         }
         std::mem::take(&mut self.story)

@@ -67,6 +67,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("cluster-not-remembered", 200, MACHINE, "that a machine remembers the cluster whose placements it carries out"),
     either("conflict-not-planned-again", 200, LEADER, "that a plan that was overtaken is made again"),
     either("conflict-overlooked", 50, PLACING, "that units that conflict are not placed together"),
+    either("contact-outlasts-vain-attempts", 3000, REGISTRATION, "that a machine which could not register in a store without room knows that nobody could"),
     either("contact-never-broken", 200, LOSSES, "that a leader that was cut off itself does not know who was lost"),
     either("copy-reboots", 1000, "sim/src/daemon_parts_tests::a_machine_whose_name_another_bears_says_and_does_nothing_about_reboots", "that what is done in a machine's name is done by its bearer"),
     either("cordon-overlooked", 200, PLACING, "that a cordoned machine takes nothing new"),

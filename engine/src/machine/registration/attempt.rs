@@ -12,6 +12,7 @@ use super::messages::{
     LeaseProblem, RegistrarAnswer, RegistrarEffect, RegistrarRequest, Registration,
 };
 use super::{ATTEMPT, Attempt, NO_ANSWER, RETRY, Registrar, RegistrationPhase};
+use crate::contact::StoreContact;
 use crate::machine::cluster::{ClusterVerdict, RememberedCluster, judge_store};
 
 impl Registrar {
@@ -116,6 +117,10 @@ impl Registrar {
             (Attempt::Writing(facts), RegistrarAnswer::Written { presence, revision }) => {
                 self.written = Some(facts);
                 self.own_revision = Some(revision);
+                // Whatever has kept this machine from registering, a store without room for example, has kept others as well.
+                if !is_planted("contact-outlasts-vain-attempts") {
+                    self.contact = Some(StoreContact::begin(now, presence.lease.ttl));
+                }
                 self.begin_tenure(now, since, presence, effects);
             }
             (step, answer) => {
