@@ -317,11 +317,35 @@ async fn two_files_that_would_be_one_service_are_told_apart() {
     let taken = write(&podman, "one.service", "[Service]\n").await.unwrap_err().to_string();
     assert_eq!(taken, "one.service is the service of a.container on this machine");
 
+    // Who looks again is told, too, for as long as it is so; and the one that has the service says nothing of it.
+    let twin = "[Container]\nImage=b\nServiceName=one\n";
+    let taken = write(&podman, "b.container", twin).await.unwrap_err().to_string();
+    let pair = BTreeSet::from([name("a.container"), name("b.container")]);
+    let seen = podman.observe_units(&pair).await.unwrap();
+    let hindered = &seen[&name("b.container")].observed;
+    assert!(hindered.foreign && hindered.file.is_none());
+    assert_eq!(hindered.obstacle, taken);
+    assert_eq!(seen[&name("a.container")].observed.obstacle, "");
+
+    // What runs of an earlier file runs on, with the reason why it does not have the next.
+    write(&podman, "c.container", "[Container]\nImage=c\n").await.unwrap();
+    podman.start(&name("c.container"), 1).await.unwrap();
+    write(&podman, "c.container", twin).await.unwrap_err();
+    let only = BTreeSet::from([name("c.container")]);
+    let seen = podman.observe_units(&only).await.unwrap();
+    let running = &seen[&name("c.container")].observed;
+    assert!(!running.foreign && running.file.is_some() && running.active.is_up());
+    assert!(running.obstacle.contains("that of a.container"), "{running:?}");
+    podman.remove(&name("c.container")).await.unwrap();
+
     // A file that says another name gives the first one up.
     podman.start(&name("a.container"), 1).await.unwrap();
     write(&podman, "a.container", "[Container]\nImage=a\nServiceName=two\n").await.unwrap();
     assert_eq!(machine.services(), ["two.service"]);
     assert_eq!(machine.count_requests("stop one.service"), 1);
+    let seen = podman.observe_units(&pair).await.unwrap();
+    let hindered = &seen[&name("b.container")].observed;
+    assert!(!hindered.foreign && hindered.obstacle.is_empty(), "{hindered:?}");
     write(&podman, "one.kube", "[Kube]\nYaml=/a\n").await.unwrap();
 
     machine.cluster.put("v.volume", "[Volume]\nServiceName=same\n");
@@ -330,6 +354,26 @@ async fn two_files_that_would_be_one_service_are_told_apart() {
     let refused = podman.start(&name("c.container"), 1).await.unwrap();
     let problem = "c.container and v.volume would be one service, same.service".to_owned();
     assert_eq!(refused, StartOutcome::Failed { problem });
+}
+
+#[tokio::test]
+async fn what_there_was_no_room_for_is_podmans_all_the_same() {
+    let machine = Machine::new();
+    let quadlet = machine.place.path().join("quadlet");
+    fs::write(&quadlet, "in the way of a directory").unwrap();
+    let (podman, _events) = machine.daemon();
+    let (unit, text) = (name("a.container"), "[Container]\nImage=a\n");
+    let refused = write(&podman, "a.container", text).await.unwrap_err();
+    assert!(matches!(refused, RunnerError::Files { .. }), "{refused}");
+    assert!(podman.has_unit(&unit));
+    let seen = podman.observe_units(&[unit.clone()].into()).await.unwrap();
+    assert!(!seen[&unit].observed.foreign && seen[&unit].observed.file.is_none());
+
+    fs::remove_file(&quadlet).unwrap();
+    write(&podman, "a.container", text).await.unwrap();
+    assert_eq!(machine.services(), ["a.service"]);
+    podman.remove(&unit).await.unwrap();
+    assert!(!podman.has_unit(&unit));
 }
 
 #[tokio::test(start_paused = true)]

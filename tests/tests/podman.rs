@@ -144,6 +144,17 @@ fn wrong_files_are_told(cluster: &Cluster, first: &Host) -> Result<()> {
     cluster.run_failing(first, "musterctl start thief.container", &["dbus.service"])?;
     cluster.run(first, "musterctl destroy thief.container")?;
 
+    cluster.step("two container units that would be one service are told apart");
+    for name in ["same-one", "same-two"] {
+        let text = file("Pull=never\nServiceName=same\nExec=sleep infinity\nStopTimeout=1");
+        let bound = format!("{text}MachineID={}\n", first.machine_id());
+        cluster.write_unit(first, &format!("{name}.container"), &bound)?;
+    }
+    cluster.run(first, "musterctl start same-one.container")?;
+    let words = ["same.service", "that of same-one.container"];
+    cluster.run_failing(first, "musterctl start same-two.container", &words)?;
+    cluster.run(first, "musterctl destroy same-two.container same-one.container")?;
+
     cluster.step("two units that would be one service are told apart");
     cluster.write_sleeper(first, "twin.service", "Global=true")?;
     cluster.run(first, "musterctl start twin.service")?;

@@ -52,8 +52,8 @@ pub struct Podman {
     words: Mutex<BTreeMap<UnitName, GeneratorVerdict>>,
     /// Whoever says how far starts are.
     teller: Arc<ProgressTeller>,
-    /// Units whose file was not written, because something else is in the place of their service.
-    hindered: Mutex<BTreeSet<UnitName>>,
+    /// Units whose file was not written, mostly because something else is in the place of their service: that service.
+    hindered: Mutex<BTreeMap<UnitName, UnitName>>,
 }
 
 /// The world that a [`Podman`] works in.
@@ -132,7 +132,7 @@ impl Podman {
 
     /// True if a container unit is Podman's on this machine: its file lies here, or was to.
     pub fn has_unit(&self, unit: &UnitName) -> bool {
-        self.units.has_file(unit) || lock(&self.hindered).contains(unit)
+        self.units.has_file(unit) || lock(&self.hindered).contains_key(unit)
     }
 
     /// The name a unit goes by at systemd.
@@ -322,13 +322,36 @@ impl Podman {
         unit: &UnitName,
         service: &UnitName,
     ) -> Result<Option<String>, RunnerError> {
-        let seen = self.systemd.observe_units(&BTreeSet::from([service.clone()])).await?;
-        let seen = seen.get(service).cloned().unwrap_or_default();
-        let seen = self.observation_of(unit, service, seen);
+        let mut seen = self.systemd.observe_units(&BTreeSet::from([service.clone()])).await?;
+        Ok(self.obstruction_of(unit, service, seen.remove(service).unwrap_or_default()))
+    }
+
+    fn obstruction_of(
+        &self,
+        unit: &UnitName,
+        service: &UnitName,
+        seen: UnitObservation,
+    ) -> Option<String> {
         let own =
             || format!("this machine has a unit {service} of its own, which its service would be");
-        let Observed { foreign, obstacle, .. } = seen.observed;
-        Ok(foreign.then(|| if obstacle.is_empty() { own() } else { obstacle }))
+        let Observed { foreign, obstacle, .. } = self.observation_of(unit, service, seen).observed;
+        foreign.then(|| if obstacle.is_empty() { own() } else { obstacle })
+    }
+
+    /// An observation of a unit, with what is in the way of its next file while that is there. What runs of an earlier one runs on.
+    fn with_hindrance(
+        &self,
+        unit: &UnitName,
+        (service, at_service): (&UnitName, UnitObservation),
+        mut seen: UnitObservation,
+    ) -> UnitObservation {
+        let Some(problem) = self.obstruction_of(unit, service, at_service) else { return seen };
+        seen.observed.obstacle = problem;
+        if !self.units.has_file(unit) {
+            seen.observed.foreign = true;
+            seen.observed.file = None;
+        }
+        seen
     }
 
     /// Gives up the service that a unit had by an earlier file, where the next one is another.
@@ -409,12 +432,19 @@ impl Runner for Podman {
     ) -> Result<BTreeMap<UnitName, UnitObservation>, RunnerError> {
         let services: BTreeMap<&UnitName, UnitName> =
             units.iter().map(|unit| (unit, self.service_of(unit))).collect();
-        let asked = services.values().cloned().collect();
+        let mut hindered = lock(&self.hindered).clone();
+        hindered.retain(|unit, _| units.contains(unit));
+        let asked = services.values().chain(hindered.values()).cloned().collect();
         let seen = self.systemd.observe_units(&asked).await?;
+        let found = |service: &UnitName| seen.get(service).cloned().unwrap_or_default();
         let of = |(unit, service): (&UnitName, UnitName)| {
-            let seen = seen.get(&service).cloned().unwrap_or_default();
+            let seen = found(&service);
             let seen =
                 if *unit == service { seen } else { self.observation_of(unit, &service, seen) };
+            let seen = match hindered.get(unit) {
+                Some(next) => self.with_hindrance(unit, (next, found(next)), seen),
+                None => seen,
+            };
             (unit.clone(), seen)
         };
         Ok(services.into_iter().map(of).collect())
@@ -437,16 +467,17 @@ impl Runner for Podman {
         let file = text.parse::<UnitFile>().ok();
         let service = file.as_ref().and_then(|file| quadlet_service(unit, file));
         let service = service.unwrap_or(by_name);
+        // Whatever comes of it, nobody else is to look for the unit, or to take it away.
+        lock(&self.hindered).insert(unit.clone(), service.clone());
         if let Some(problem) = self.find_obstruction(unit, &service).await? {
-            lock(&self.hindered).insert(unit.clone());
             return Err(RunnerError::Taken { problem });
         }
-        lock(&self.hindered).remove(unit);
         let _one = self.making.lock().await;
         self.leave_service(unit, &service).await?;
         self.units
             .write_file(unit, text)
             .map_err(|error| files_error("write the file of", unit, &error))?;
+        lock(&self.hindered).remove(unit);
         if let Some(file) = file.filter(|_| makes_what_stays(unit)) {
             self.cluster.keep_copy(unit, &file);
         }
