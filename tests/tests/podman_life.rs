@@ -35,6 +35,7 @@ fn containers_live_as_their_files_say_and_what_is_in_the_way_is_told() -> Result
     let cluster = Cluster::start(options)?;
     let host = cluster.host(0)?;
     it_is_not_up_before_it_is_healthy(&cluster, host)?;
+    it_waits_for_what_it_names(&cluster, host)?;
     it_falls_ill_and_is_replaced(&cluster, host)?;
     its_image_needs_a_login(&cluster, host)?;
     its_image_cannot_be_had(&cluster, host)?;
@@ -75,6 +76,39 @@ fn it_is_not_up_before_it_is_healthy(cluster: &Cluster, host: &Host) -> Result<(
     let health = cluster.run(host, health)?.stdout;
     ensure!(health.trim() == "healthy", "Podman says {health}");
     destroy(cluster, host, "slow.container")
+}
+
+fn it_waits_for_what_it_names(cluster: &Cluster, host: &Host) -> Result<()> {
+    cluster.step("a container waits for an image, then for a volume: the remark says which");
+    let gate = |name: &str| {
+        format!(
+            "[Service]\nExecStartPre=sh -c 'until test -e /root/{name}-may-go; do sleep 0.1; done'\n"
+        )
+    };
+    let image = format!("[Image]\nImage=docker-archive:{IMAGE_ARCHIVE}\n{}", gate("image"));
+    cluster.write_unit(host, "box.image", &image)?;
+    let volume = format!(
+        "[Unit]\nAfter=box-image.service\n[Volume]\n{}[X-Fleet]\nRunner=podman\n",
+        gate("volume")
+    );
+    cluster.write_unit(host, "shelf.volume", &volume)?;
+    let waits = container("Volume=shelf.volume:/shelf")
+        .replace("Image=localhost/busybox:latest", "Image=box.image");
+    cluster.write_unit(host, "waits.container", &waits)?;
+    cluster.run(host, "musterctl submit box.image shelf.volume")?;
+    cluster.run(host, "musterctl start --no-block waits.container")?;
+    remarks(cluster, host, "waits.container", "waits for box.image")?;
+    cluster.step("so does a daemon that comes in the midst of it");
+    cluster.run(host, "systemctl restart musterd")?;
+    cluster.run(host, "touch image-may-go")?;
+    remarks(cluster, host, "waits.container", "waits for shelf.volume")?;
+    cluster.run(host, "touch volume-may-go")?;
+    cluster.run(host, "musterctl start waits.container")?;
+    let row = becomes(cluster, host, "waits.container", "active", "running")?;
+    ensure!(row.remark.is_none(), "it still waits: {row:?}");
+    destroy(cluster, host, "waits.container")?;
+    cluster.run(host, "musterctl destroy box.image shelf.volume")?;
+    cluster.run(host, "podman volume rm systemd-shelf").map(|_| ())
 }
 
 fn it_falls_ill_and_is_replaced(cluster: &Cluster, host: &Host) -> Result<()> {

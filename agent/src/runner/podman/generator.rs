@@ -82,7 +82,8 @@ pub enum GeneratorError {
     },
     /// It passed the file over.
     #[error(
-        "Podman's generator makes nothing of it: the Podman of this machine may not know .{kind} files"
+        "Podman's generator makes nothing of it: the Podman of this machine may not know .{kind} files{}",
+        first_release(kind)
     )]
     Passed {
         /// The end of the file's name.
@@ -94,6 +95,18 @@ pub enum GeneratorError {
         /// Its words.
         problem: String,
     },
+}
+
+/// The release of Podman that has files of a kind, of those that came after the first with Quadlet.
+fn first_release(kind: &str) -> String {
+    let release = match kind {
+        "image" => "4.8",
+        "pod" => "5.0",
+        "build" => "5.2",
+        "artifact" => "5.7",
+        _ => return String::new(),
+    };
+    format!(", which came with {release}; `podman --version` there says which it has")
 }
 
 /// Whoever makes services of files of Quadlet's.
@@ -258,14 +271,16 @@ mod tests {
     #[tokio::test]
     async fn each_way_to_make_nothing_is_told() {
         let refused = "echo \"x[1]: converting \\\"a.container\\\": unsupported key 'Bogus' in group 'Container' in /x\" >&2; exit 1";
-        let problem = "line 3: unsupported key 'Bogus' in group 'Container'".to_owned();
-        assert_eq!(translate_with(refused).await, Err(GeneratorError::Refused { problem }));
+        let told = translate_with(refused).await.unwrap_err().to_string();
+        assert!(told.contains("line 3: unsupported key 'Bogus' in group 'Container'; "), "{told}");
         let crashed = translate_with("kill -SEGV $$").await.unwrap_err().to_string();
         assert!(crashed.contains("signal: 11"), "{crashed}");
         let silent = translate_with("exit 3").await.unwrap_err().to_string();
         assert!(silent.contains("gave no reason"), "{silent}");
         let passed = translate_with("exit 0").await.unwrap_err().to_string();
-        assert!(passed.contains("may not know .container files"), "{passed}");
+        assert!(passed.ends_with("may not know .container files"), "{passed}");
+        let later = GeneratorError::Passed { kind: "artifact".to_owned() }.to_string();
+        assert!(later.contains("may not know .artifact files, which came with 5.7"), "{later}");
 
         let nowhere = tempfile::tempdir().unwrap();
         let absent = PodmanGenerator { program: None, scratch: nowhere.path().to_owned() };

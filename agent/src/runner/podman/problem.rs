@@ -9,6 +9,9 @@ use muster_common::unit::{UnitFile, UnitName};
 /// Most lines that are passed on.
 const LINES: usize = 5;
 
+/// The way out of a key that it does not know.
+const LATER_KEY: &str = "; a later Podman may have it, else take it out";
+
 /// What stands before and behind the name of a file that a line is about.
 const NAMING: [(&str, &str); 2] = [("converting \"", "\": "), ("error loading \"", "\", ")];
 
@@ -68,9 +71,10 @@ fn read_problem(
         Some(file) => line_of(problem, &file),
         None => None,
     };
+    let more = if problem.starts_with("unsupported key ") { LATER_KEY } else { "" };
     let shown = match at {
-        Some(at) => format!("line {at}: {}", clean_text(problem)),
-        None => clean_text(problem).to_string(),
+        Some(at) => format!("line {at}: {}{more}", clean_text(problem)),
+        None => format!("{}{more}", clean_text(problem)),
     };
     if about == *unit { (true, shown) } else { (false, format!("{about}: {shown}")) }
 }
@@ -106,7 +110,7 @@ mod tests {
                       quadlet-generator[9]: Warning: bad.container specifies the image \"a\" which not a fully qualified image name.\n\
                       quadlet-generator[9]: converting \"bad.container\": unsupported key 'Bogus' in group 'Container' in /q/bad.container\n";
         let words = read_words(stderr, &unit, &|_| Some(file.clone()));
-        let problem = "line 6: unsupported key 'Bogus' in group 'Container'";
+        let problem = "line 6: unsupported key 'Bogus' in group 'Container'; a later Podman may have it, else take it out";
         assert_eq!(words.problems, [(true, problem.to_owned())]);
         assert_eq!(words.warnings.len(), 1);
         assert_eq!(read_words("", &unit, &|_| None), GeneratorWords::default());
@@ -127,7 +131,7 @@ mod tests {
             problems,
             [
                 "line 3: requested Quadlet source d.volume was not found",
-                "d.volume: unsupported key 'Bogus' in group 'Volume'",
+                "d.volume: unsupported key 'Bogus' in group 'Volume'; a later Podman may have it, else take it out",
                 "e.pod: file contains line 1: x",
             ]
         );
