@@ -104,6 +104,9 @@ pub enum MachineReason {
         /// The part of the unit's file that only that runner can do.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
+        /// The runner that the machine has in its place, and that would take the unit if its file asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead: Option<RunnerKind>,
     },
     /// `MachineID=` names another machine.
     OtherMachineId,
@@ -160,6 +163,21 @@ impl Refusal {
     pub fn from_unit_reason(reason: UnitReason) -> Self {
         Self { unit: Some(reason), machines: Vec::new() }
     }
+
+    /// True if a machine would have to have this runner to take the unit, or one that has to be beside it.
+    pub fn misses_runner(&self, kind: RunnerKind) -> bool {
+        self.machines.iter().any(|refusal| refusal.reason.misses_runner(kind))
+    }
+}
+
+impl MachineReason {
+    fn misses_runner(&self, kind: RunnerKind) -> bool {
+        match self {
+            Self::NoRunner { runner, .. } => *runner == kind,
+            Self::Group { because, .. } => because.misses_runner(kind),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for UnitReason {
@@ -215,21 +233,24 @@ impl fmt::Display for MachineReason {
                 f.write_str("it would take it, but the unit did not start where it was tried")
             }
             Self::NotGone => f.write_str("it has not stopped an earlier copy of the unit yet"),
-            Self::NoRunner { runner: RunnerKind::Docker, .. } => {
-                f.write_str("it has no Docker engine for container units")
-            }
-            Self::NoRunner { runner: RunnerKind::Podman, why: Some(why) } => {
-                write!(
-                    f,
-                    "it has no Podman with Quadlet, which the file needs: {}",
-                    clean_text(why)
-                )
-            }
-            Self::NoRunner { runner: RunnerKind::Podman, why: None } => {
-                f.write_str("it has no Podman with Quadlet")
-            }
-            Self::NoRunner { runner: RunnerKind::Systemd, .. } => {
-                f.write_str("it does not run systemd")
+            Self::NoRunner { runner, why, instead } => {
+                f.write_str(match runner {
+                    RunnerKind::Docker => "it has no Docker engine for container units",
+                    RunnerKind::Podman => "it has no Podman with Quadlet",
+                    RunnerKind::Systemd => "it does not run systemd",
+                })?;
+                if let Some(why) = why {
+                    write!(f, ", which the file needs: {}", clean_text(why))?;
+                }
+                match instead {
+                    Some(RunnerKind::Docker) => {
+                        f.write_str("; its Docker takes what says Runner=docker in [X-Fleet]")
+                    }
+                    Some(RunnerKind::Podman) => {
+                        f.write_str("; its Podman takes what says Runner=podman in [X-Fleet]")
+                    }
+                    _ => Ok(()),
+                }
             }
             Self::OtherMachineId => f.write_str("MachineID= names another machine"),
             Self::Metadata { key, wanted, found } => {

@@ -32,6 +32,10 @@ fn conflict(with: &str, declared_by: &str) -> MachineReason {
     }
 }
 
+fn no_runner(runner: RunnerKind, why: Option<&str>, instead: Option<RunnerKind>) -> MachineReason {
+    MachineReason::NoRunner { runner, why: why.map(Into::into), instead }
+}
+
 /// Every reason that lies in the unit.
 fn unit_reasons() -> Vec<UnitReason> {
     let a = unit("a.service");
@@ -52,8 +56,14 @@ fn unit_reasons() -> Vec<UnitReason> {
 /// Every reason that lies in a machine, on machines of their own.
 fn machine_reasons() -> Refusal {
     by_machines(vec![
-        ("00000000aaaa", MachineReason::NoRunner { runner: RunnerKind::Docker, why: None }),
-        ("11111111aaaa", MachineReason::NoRunner { runner: RunnerKind::Systemd, why: None }),
+        ("00000000aaaa", no_runner(RunnerKind::Docker, None, None)),
+        ("00000001aaaa", no_runner(RunnerKind::Docker, None, Some(RunnerKind::Podman))),
+        (
+            "00000002aaaa",
+            no_runner(RunnerKind::Podman, Some("line 1: [Pod] is Podman's alone"), None),
+        ),
+        ("00000003aaaa", no_runner(RunnerKind::Podman, None, Some(RunnerKind::Docker))),
+        ("11111111aaaa", no_runner(RunnerKind::Systemd, None, None)),
         ("22222222aaaa", MachineReason::OtherMachineId),
         ("33333333aaaa", metadata(None)),
         ("44444444aaaa", metadata(Some("north"))),
@@ -100,6 +110,9 @@ fn reasons_that_lie_in_the_unit() {
 fn reasons_that_lie_in_the_machines() {
     assert_snapshot!(machine_reasons(), @r"
     00000000...: it has no Docker engine for container units
+    00000001...: it has no Docker engine for container units; its Podman takes what says Runner=podman in [X-Fleet]
+    00000002...: it has no Podman with Quadlet, which the file needs: line 1: [Pod] is Podman's alone
+    00000003...: it has no Podman with Quadlet; its Docker takes what says Runner=docker in [X-Fleet]
     11111111...: it does not run systemd
     22222222...: MachineID= names another machine
     33333333...: MachineMetadata= wants region=east or region=west, it has no region
@@ -149,4 +162,13 @@ fn a_reason_is_told_by_its_tag() {
       ]
     }
     "#);
+}
+
+#[test]
+fn a_runner_that_a_machine_would_have_to_have_is_found_in_a_group_too() {
+    let pod = no_runner(RunnerKind::Podman, None, None);
+    let beside = MachineReason::Group { unit: unit("shop.pod"), because: Box::new(pod) };
+    let refusal = by_machines(vec![("0aaa", MachineReason::OtherMachineId), ("1aaa", beside)]);
+    assert!(refusal.misses_runner(RunnerKind::Podman));
+    assert!(!refusal.misses_runner(RunnerKind::Docker));
 }

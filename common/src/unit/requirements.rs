@@ -19,7 +19,7 @@ use super::requirements_error::RequirementsError;
 use super::section::{self, Entry, OptionKind};
 use super::service_type::is_oneshot;
 use super::specifier::{expand_specifiers, has_specifier};
-use super::{Glob, UnitFile, UnitName};
+use super::{Glob, UnitFile, UnitName, UnitType};
 use crate::container::obstacle::find_docker_obstacle;
 use crate::machine::{MachineId, RunnerDemand, RunnerKind};
 
@@ -55,7 +55,7 @@ pub struct Requirements {
     pub job: bool,
     /// `Runner=`: the kind of runner that a container unit is for, where it says so.
     pub runner: Option<RunnerKind>,
-    /// Why Docker cannot run a container unit, by a line of its file, where that does not say who is to.
+    /// Why only Podman runs a container unit, by a line of its file: what Docker cannot do, or that it is asked for.
     pub podman_reason: Option<Arc<str>>,
 }
 
@@ -532,13 +532,30 @@ fn asked_runner(entries: &[Entry]) -> Option<RunnerKind> {
     given.find_map(|entry| parse_runner(entry.words.first()?))
 }
 
-/// Why Docker cannot run what this file says, where nobody is asked for.
+/// Why only Podman runs what this file says, where that is so.
 fn podman_reason(entries: &[Entry], file: &UnitFile) -> Option<Arc<str>> {
-    if asked_runner(entries).is_some() {
-        return None;
+    let asks = |entry: &&Entry| entry.kind == OptionKind::Runner && !entry.words.is_empty();
+    if let Some(asked) = entries.iter().find(asks) {
+        let is_podman = asked_runner(entries) == Some(RunnerKind::Podman);
+        return is_podman.then(|| format!("line {}: [X-Fleet] Runner=podman", asked.line).into());
     }
-    let (line, problem) = find_docker_obstacle(file)?;
+    let own = podmans_section(file)
+        .map(|(line, section)| (line, format!("[{section}] is Podman's alone")));
+    let (line, problem) = own.or_else(|| find_docker_obstacle(file))?;
     Some(format!("line {line}: {problem}").into())
+}
+
+/// The section by which a file is of a type that only Podman runs, with its line. It is the first of Quadlet's in the file.
+fn podmans_section(file: &UnitFile) -> Option<(usize, &'static str)> {
+    let named = |line: &str| {
+        let name = line.trim().strip_prefix('[')?.strip_suffix(']')?;
+        UnitType::ALL.iter().find(|of| of.quadlet_parts().is_some_and(|(own, _)| own == name))
+    };
+    let mut sections =
+        (1..).zip(file.text().lines()).filter_map(|(at, line)| Some((at, named(line)?)));
+    let (line, of) = sections.next()?;
+    let (section, _) = of.quadlet_parts().filter(|_| of.needs_podman())?;
+    Some((line, section))
 }
 
 /// The runners that a container unit may ask for.

@@ -1,6 +1,6 @@
 //! `submit`, `load`, `start`, `stop`, `unload` and `restart`: what is wanted of units is changed, then waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use muster_common::api::v1::{
     ChangeAnswer, ChangeOutcome, ChangeRequest, UnitChange, UnitChanged, UnitDetail, UnitSummary,
     Units, Until, WaitFor,
 };
+use muster_common::machine::RunnerKind;
 use muster_common::state::DesiredState;
 use muster_common::unit::UnitName;
 
@@ -370,6 +371,8 @@ struct ChangePrinter {
     all_well: bool,
     differs: bool,
     refused: bool,
+    /// The runners that a machine would have to have to take what was refused.
+    missing_runners: BTreeSet<RunnerKind>,
     /// The arguments that named units without bringing a file.
     without_file: BTreeMap<UnitName, String>,
 }
@@ -383,7 +386,13 @@ impl Default for ChangePrinter {
 impl ChangePrinter {
     /// Nothing yet, of units some of which were named without a file.
     fn with_arguments(without_file: BTreeMap<UnitName, String>) -> Self {
-        Self { all_well: true, differs: false, refused: false, without_file }
+        Self {
+            all_well: true,
+            differs: false,
+            refused: false,
+            missing_runners: BTreeSet::new(),
+            without_file,
+        }
     }
 
     /// Returns what a unit is to be told that nobody knows and that came without a file.
@@ -419,6 +428,9 @@ impl ChangePrinter {
             ChangeOutcome::Refused { refusal } => {
                 self.all_well = false;
                 self.refused = true;
+                if refusal.misses_runner(RunnerKind::Podman) {
+                    self.missing_runners.insert(RunnerKind::Podman);
+                }
                 wait::print_refusal(console, unit.name, refusal)?;
                 Ok(None)
             }
@@ -449,6 +461,11 @@ impl ChangePrinter {
     fn print_hints(&self, console: &Console) {
         if self.differs {
             console.print_hint("`--replace` puts the local file in its place");
+        }
+        if self.missing_runners.contains(&RunnerKind::Podman) {
+            console.print_hint(
+                "a machine has Podman for units once Podman 4.4 or later (5.0 for pods) is installed and musterd restarted there",
+            );
         }
         if self.refused {
             console.print_hint("`--queue` keeps units waiting for a machine that can take them");

@@ -154,6 +154,27 @@ fn a_refused_start_names_each_machine_and_the_way_out() {
 }
 
 #[test]
+fn a_refusal_for_want_of_podman_says_what_to_do_about_it() {
+    let reason = json!({ "reason": "no-runner", "runner": "podman", "why": "line 1: [Pod] is Podman's alone" });
+    let refusal = json!({ "machines": [{ "machine": "1".repeat(32), "reason": reason }] });
+    let daemon = Daemon::new([(
+        "POST /v1/units",
+        Answer::json(change_answer([(
+            "shop.pod",
+            json!({ "outcome": "refused", "refusal": refusal }),
+        )])),
+    )]);
+    assert_snapshot!(daemon.run("start shop.pod"), @r"
+    exit 1
+    --- stderr
+    error: shop.pod: no machine can take it now
+      11111111...: it has no Podman with Quadlet, which the file needs: line 1: [Pod] is Podman's alone
+    hint: a machine has Podman for units once Podman 4.4 or later (5.0 for pods) is installed and musterd restarted there
+    hint: `--queue` keeps units waiting for a machine that can take them
+    ");
+}
+
+#[test]
 fn a_refusal_for_every_machine_alike_is_one_line() {
     let refusal = json!({ "unit": { "reason": "no-machines" } });
     let daemon = Daemon::new([(

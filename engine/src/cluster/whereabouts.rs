@@ -26,7 +26,7 @@ pub enum NoMachine {
     #[error("machine {0} is not registered now")]
     NotRegistered(MachineId),
     /// The unit exists and is nowhere.
-    #[error("unit {unit} is on no machine; it is wanted {desired}")]
+    #[error("unit {unit} is on no machine; it is wanted {desired}{}", way_on(*desired))]
     Nowhere {
         /// The unit.
         unit: UnitName,
@@ -36,6 +36,11 @@ pub enum NoMachine {
     /// There is no such unit.
     #[error("unit {0} does not exist")]
     NoUnit(UnitName),
+}
+
+/// Where to read on about a unit that is on no machine.
+fn way_on(desired: DesiredState) -> &'static str {
+    if desired == DesiredState::Inactive { "" } else { ", and `musterctl plan` says what keeps it" }
 }
 
 /// Why a unit is not shown on a machine.

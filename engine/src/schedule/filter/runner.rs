@@ -1,7 +1,7 @@
 //! Runner: a machine takes what it can run. One that is missing for a moment, because it restarts, is no reason for a unit to
 //! leave.
 
-use muster_common::machine::{Machine, RunnerKind};
+use muster_common::machine::{Machine, RunnerDemand, RunnerKind};
 use muster_common::refusal::MachineReason;
 
 use super::contract::MachineFilter;
@@ -33,10 +33,14 @@ impl MachineFilter for Runner {
             return None;
         }
         let choice = record.map_or(RunnerKind::Docker, Machine::default_container_runner);
+        let runner = demand.resolve_kind(choice);
         let why = row.requirements().and_then(|asked| asked.podman_reason.as_deref());
-        Some(MachineReason::NoRunner {
-            runner: demand.resolve_kind(choice),
-            why: why.map(str::to_owned),
-        })
+        let others = [RunnerKind::Docker, RunnerKind::Podman].into_iter();
+        let has_runner = |kind: &RunnerKind| record.is_some_and(|of| of.runners.contains(kind));
+        // What a file asks for, or needs, no other runner has.
+        let instead = others
+            .filter(|_| demand == RunnerDemand::MachineChoice)
+            .find(|kind| *kind != runner && has_runner(kind));
+        Some(MachineReason::NoRunner { runner, why: why.map(str::to_owned), instead })
     }
 }
