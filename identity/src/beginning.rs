@@ -17,7 +17,7 @@ use crate::names::{CertifiedName, NameError};
 use crate::validity::Validity;
 
 /// The number of a cluster's first authority.
-const FIRST: AuthorityNumber = 1;
+pub const FIRST_AUTHORITY: AuthorityNumber = 1;
 
 /// A request to begin.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ pub struct BeginRequest {
     pub machine: MachineId,
     /// The hash of its key.
     pub host_key: KeyHash,
-    /// The certificate of the authority whose key lies on this machine.
-    pub authority: AuthorityCertificate,
+    /// The certificate of the authority whose key lies on this machine; absent: none does, for the cluster has one elsewhere.
+    pub authority: Option<AuthorityCertificate>,
     /// Who asks, in words.
     pub by: FreeText,
 }
@@ -87,6 +87,9 @@ pub enum BeginRefusal {
         /// This one.
         cluster: ClusterId,
     },
+    /// Neither the cluster nor this machine has one.
+    #[error("no key was made for the authority; try again")]
+    NoKey,
     /// The machine's id cannot stand in a certificate.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -106,32 +109,33 @@ fn begin(
     now: u64,
 ) -> Result<BeginDecision, BeginRefusal> {
     let cluster = basis.cluster;
-    if request.authority.cluster != cluster {
-        return Err(BeginRefusal::OtherCluster { found: request.authority.cluster, cluster });
+    let ours = request.authority.as_ref();
+    if let Some(foreign) = ours.filter(|ours| ours.cluster != cluster) {
+        return Err(BeginRefusal::OtherCluster { found: foreign.cluster, cluster });
     }
     let name = CertifiedName::of_machine(&request.machine, cluster)?;
     let mut change = PkiChange::default();
     change.guard_record(PkiKey::State, basis.state.as_ref());
-    let authority = match (&basis.state, &basis.current) {
+    let authority = match (&basis.state, &basis.current, ours) {
         // Whoever has the key of the authority that is there has begun it.
-        (Some(_), Some(current)) if current.pin == request.authority.pin => current.clone(),
-        (Some(state), _) => {
+        (Some(_), Some(current), Some(ours)) if current.pin == ours.pin => current.clone(),
+        (Some(state), _, _) => {
             let since = state.record.since;
             return Err(BeginRefusal::AuthorityElsewhere { cluster, since });
         }
-        (None, _) => {
+        (None, _, None) => return Err(BeginRefusal::NoKey),
+        (None, _, Some(ours)) => {
             let state = AuthorityState {
-                current: FIRST,
+                current: FIRST_AUTHORITY,
                 next: None,
                 phase: RotationPhase::Settled,
                 since: now,
             };
-            let certificate = request.authority.to_pem();
-            change.guard_record::<AuthorityRecord>(PkiKey::Authority(FIRST), None);
+            change.guard_record::<AuthorityRecord>(PkiKey::Authority(FIRST_AUTHORITY), None);
             change.writes.push(PkiRecord::State(state));
-            let record = AuthorityRecord { certificate, cross: None };
-            change.writes.push(PkiRecord::Authority(FIRST, record));
-            request.authority.clone()
+            let record = AuthorityRecord { certificate: ours.to_pem(), cross: None };
+            change.writes.push(PkiRecord::Authority(FIRST_AUTHORITY, record));
+            ours.clone()
         }
     };
     let validity = Validity::of_host(now).limited_to(authority.validity);

@@ -58,6 +58,16 @@ pub enum ChainError {
         /// The machine.
         machine: MachineId,
     },
+    /// Another machine of the cluster than was asked for.
+    #[error(
+        "machine {found} answered, and {expected} was asked; the record of one of the two has the other's address"
+    )]
+    AnotherMachine {
+        /// The machine that answered.
+        found: MachineId,
+        /// The machine that was meant.
+        expected: MachineId,
+    },
     /// The certificate is of the future by this clock.
     #[error(
         "its certificate counts from {not_before} on, and by the clock of this machine it is {now} (Unix seconds): one of the two clocks is wrong"

@@ -203,11 +203,16 @@ impl HostCredentials {
         &self.bundle
     }
 
+    /// A chain of certificates as text.
+    pub fn chain_text(chain: &[CertificateDer<'_>]) -> String {
+        chain.iter().map(pem::write_certificate).collect()
+    }
+
     /// The text of a file, for the disk; that of the key is a secret.
     pub fn file_text(&self, file: PkiFile) -> String {
         match file {
             PkiFile::HostKey => self.key.to_pem(),
-            PkiFile::HostChain => self.chain.iter().map(pem::write_certificate).collect(),
+            PkiFile::HostChain => Self::chain_text(&self.chain),
             PkiFile::Bundle => self.bundle.to_pem(),
         }
     }

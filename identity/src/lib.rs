@@ -30,7 +30,9 @@ mod token;
 mod validity;
 
 pub use authority::{Authority, AuthorityCertificate, AuthorityError};
-pub use beginning::{BeginBasis, BeginDecision, BeginRefusal, BeginRequest, decide_beginning};
+pub use beginning::{
+    BeginBasis, BeginDecision, BeginRefusal, BeginRequest, FIRST_AUTHORITY, decide_beginning,
+};
 pub use certificate::{CertificateError, HostCertificate, renewal_due};
 pub use chain::{ChainError, PeerSide, TrustBundle, verify_host_chain, verify_pinned_chain};
 pub use chance::{ChanceError, SerialNumber, draw_serial, draw_token};

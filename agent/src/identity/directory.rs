@@ -16,7 +16,7 @@ use muster_identity::{CredentialProblem, HostCredentials, KeyError, PkiFile, Pri
 
 use crate::host::modes;
 use crate::stdx::disk::Disk;
-use crate::stdx::files::{Durability, read_file, replace_file};
+use crate::stdx::files::{Durability, read_file, remove_file, replace_file};
 
 /// Its name in the state directory.
 const DIRECTORY: &str = "pki";
@@ -144,6 +144,22 @@ impl PkiDirectory {
     /// The same key, made if there is none.
     pub fn make_authority_key(&self, number: AuthorityNumber) -> Result<PrivateKey, PkiError> {
         self.make_key(&authority_key_name(number))
+    }
+
+    /// Writes the key of an authority down, which another server has handed over.
+    pub fn save_authority_key(
+        &self,
+        number: AuthorityNumber,
+        key: &PrivateKey,
+    ) -> Result<(), PkiError> {
+        self.write_text(&authority_key_name(number), &key.to_pem())
+    }
+
+    /// Removes the key of an authority that has come to nothing.
+    pub fn remove_authority_key(&self, number: AuthorityNumber) -> Result<(), PkiError> {
+        let path = self.path.join(authority_key_name(number));
+        let removed = remove_file(&*self.disk, &path);
+        removed.map_err(|source| PkiError::Write { path, source })
     }
 
     fn make_key(&self, name: &str) -> Result<PrivateKey, PkiError> {

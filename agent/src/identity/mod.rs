@@ -1,5 +1,11 @@
-//! This host's identity: what `muster-identity` decides, carried out on this machine's disk.
+//! Who belongs to the cluster: what `muster-identity` decides, carried out on this machine's disk and in the store.
 
+mod authority;
 mod directory;
+mod error;
+mod joining;
 
+pub use authority::ClusterAuthority;
 pub use directory::{PkiDirectory, PkiError};
+pub use error::MembershipError;
+pub use joining::JoiningHost;

@@ -6,6 +6,7 @@ pub mod fleet;
 pub mod fleetlock;
 pub mod forget;
 pub mod inspect;
+pub mod join;
 pub mod journal;
 pub mod plan;
 pub mod reboot;

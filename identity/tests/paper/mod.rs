@@ -201,7 +201,7 @@ impl PaperRecords {
         let request = BeginRequest {
             machine: machine.parse().unwrap(),
             host_key: named_hash(options.get("key").unwrap()),
-            authority: authority.clone(),
+            authority: Some(authority.clone()),
             by: "root".parse().unwrap(),
         };
         let current = self.found(&PkiKey::Authority(1), |record| match record {
