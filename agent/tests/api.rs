@@ -25,6 +25,8 @@ mod fleet;
 mod flood;
 #[path = "api/inspect.rs"]
 mod inspect;
+#[path = "api/joining.rs"]
+mod joining;
 #[path = "api/journal.rs"]
 mod journal;
 #[path = "api/reboot.rs"]

@@ -11,6 +11,7 @@ use muster_store::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
+use crate::identity::ClusterAuthority;
 use crate::inspect::Inspector;
 use crate::net::limits::TURN_TIMEOUT;
 use crate::net::peer::Peers;
@@ -62,7 +63,7 @@ pub struct AppParts {
 
 /// Shared by all handlers. Cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<AppParts>, Quotas);
+pub struct App(Arc<AppParts>, Quotas, Option<ClusterAuthority>);
 
 impl App {
     /// Puts the parts behind one handle.
@@ -72,7 +73,18 @@ impl App {
 
     /// The same with other numbers for what clients may hold.
     pub fn with_quotas(parts: AppParts, quotas: Quotas) -> Self {
-        Self(Arc::new(parts), quotas)
+        Self(Arc::new(parts), quotas, None)
+    }
+
+    /// The same on a machine that may let others join.
+    #[must_use]
+    pub fn with_authority(self, authority: ClusterAuthority) -> Self {
+        Self(self.0, self.1, Some(authority))
+    }
+
+    /// The cluster's authority, where this machine is one of its servers.
+    pub(super) fn cluster_authority(&self) -> Option<&ClusterAuthority> {
+        self.2.as_ref()
     }
 
     pub(super) fn client_quotas(&self) -> &Quotas {

@@ -11,6 +11,7 @@ pub(crate) mod extract;
 mod fleet;
 mod fleetlock;
 mod health;
+mod rights;
 mod router;
 mod v1;
 

@@ -12,7 +12,7 @@ use muster_runtime::Instant;
 
 use super::app::App;
 use super::error::ApiError;
-use super::{fleet, fleetlock, health, v1};
+use super::{fleet, fleetlock, health, rights, v1};
 use crate::config::ServedParts;
 
 /// The whole API.
@@ -41,6 +41,7 @@ pub fn router_for(app: App, serves: ServedParts) -> Router {
     router
         // Ours, not axum's: bodies are limited where they are read, with an error that says the limit.
         .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(app.clone(), rights::check_host))
         .layer(middleware::from_fn_with_state((app.clone(), serves), observe_request))
         .with_state(app)
 }

@@ -14,6 +14,7 @@ use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::limits::Limits;
+use super::tls::TlsIdentity;
 use crate::config::{HostName, HttpConfig, Listener, ServedParts};
 use crate::host::modes;
 
@@ -34,6 +35,8 @@ pub struct Sockets {
     pub names: Vec<HostName>,
     /// The socket file we made, to be removed when we stop.
     pub made: Option<PathBuf>,
+    /// The identity that is shown on TCP sockets which serve the whole API: TLS, and nothing else is spoken there. `None`: plain TCP.
+    pub tls: Option<TlsIdentity>,
     /// Most connections; `None`: as many as there are descriptors for, within reason.
     pub limits: Option<Limits>,
 }

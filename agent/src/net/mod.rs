@@ -10,3 +10,4 @@ pub mod listen;
 pub mod peer;
 pub mod quota;
 pub mod serve;
+pub mod tls;

@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use muster_common::api::fleetlock::{Rejection, RejectionKind};
 use rustix::net::sockopt;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -33,8 +34,10 @@ use super::gate::{ConnectionPlace, Gate};
 use super::limits::Limits;
 use super::listen::{Sockets, Tcp};
 use super::quota::{Caller, PeerCounts};
+use super::tls::{self, TlsPeer};
 use crate::http::error::json;
 use crate::http::{App, api_router, no_sniffing, router_for};
+use crate::stdx::errors::error_chain;
 
 /// A client that takes longer to send a request's head holds a connection for nothing. It is also how long a kept
 /// connection may be idle.
@@ -62,6 +65,7 @@ struct Server {
     shutdown: CancellationToken,
     names: Arc<Names>,
     most_of_a_peer: usize,
+    tls: Option<Arc<ServerConfig>>,
     app: App,
 }
 
@@ -73,16 +77,28 @@ struct ConnectionEntry {
     caller: Caller,
     /// Over TCP.
     arrival: Option<(Arrival, Arc<Names>)>,
+    /// Over TLS: the host at the other end.
+    peer: Option<TlsPeer>,
 }
 
 /// Serves until `shutdown`, then until what is under way is answered.
-pub async fn serve(sockets: Sockets, app: App, shutdown: CancellationToken) {
+pub async fn serve(mut sockets: Sockets, app: App, shutdown: CancellationToken) {
     let limits = sockets.limits.unwrap_or_else(|| fitted_limits(sockets.tcp.len()));
+    let tls = match sockets.tls.map(|identity| identity.server_config()).transpose() {
+        Ok(tls) => tls,
+        // Rather nothing than plain TCP where TLS was meant.
+        Err(error) => {
+            tracing::error!(error = %error_chain(&error), "the API is not served over TCP");
+            sockets.tcp.clear();
+            None
+        }
+    };
     let server = Server {
         connections: TaskTracker::new(),
         shutdown,
         names: Arc::new(Names::new(sockets.names)),
         most_of_a_peer: limits.peer,
+        tls,
         app,
     };
     let accepting = TaskTracker::new();
@@ -137,11 +153,12 @@ impl Server {
             router: TowerToHyperService::new(api_router(self.app.clone())),
             caller: Caller::Local,
             arrival: None,
+            peer: None,
         };
         // Cancel-safe: a connection that was not accepted stays in the queue.
         while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => self.enter_connection(stream, &gate, entry.clone(), ()),
+                Ok((stream, _)) => self.enter_connection(stream, None, &gate, entry.clone(), ()),
                 Err(error) => gate.note_failure(&error, ACCEPT_RETRY).await,
             }
         }
@@ -149,6 +166,8 @@ impl Server {
 
     async fn accept_tcp(self, tcp: Tcp, address: SocketAddr, gate: Arc<Gate>) {
         let router = TowerToHyperService::new(router_for(self.app.clone(), tcp.serves));
+        // What serves a part only is for clients that are no hosts.
+        let secured = self.tls.clone().filter(|_| tcp.serves.api);
         let listener: TcpListener = tcp.listener;
         // Of this listener alone: who has filled one of them can still reach the others, and on loopback everybody is one peer.
         let peers = PeerCounts::default();
@@ -174,14 +193,21 @@ impl Server {
                 router: router.clone(),
                 caller,
                 arrival: Some((arrival, Arc::clone(&self.names))),
+                peer: None,
             };
-            self.enter_connection(stream, &gate, entry, place);
+            self.enter_connection(stream, secured.clone(), &gate, entry, place);
         }
     }
 
     /// Serves a connection as soon as there is room for it, if there is any soon. `held` is kept as long as it lasts.
-    fn enter_connection<S, H>(&self, stream: S, gate: &Arc<Gate>, entry: ConnectionEntry, held: H)
-    where
+    fn enter_connection<S, H>(
+        &self,
+        stream: S,
+        tls: Option<Arc<ServerConfig>>,
+        gate: &Arc<Gate>,
+        entry: ConnectionEntry,
+        held: H,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Send + 'static,
     {
@@ -196,9 +222,18 @@ impl Server {
                 (None, Some(turn)) => gate.wait(turn).await,
                 (hold, _) => hold,
             };
-            match hold {
-                Some(hold) => serve_connection(stream, entry, &gate, hold, shutdown).await,
-                None => gate.refuse_all(stream),
+            match (hold, tls) {
+                (Some(hold), None) => serve_connection(stream, entry, &gate, hold, shutdown).await,
+                (Some(hold), Some(tls)) => match tls::accept_client(tls, stream).await {
+                    Ok((stream, peer)) => {
+                        let entry = ConnectionEntry { peer: Some(peer), ..entry };
+                        serve_connection(stream, entry, &gate, hold, shutdown).await;
+                    }
+                    Err(error) => {
+                        tracing::debug!(caller = ?entry.caller, %error, "a connection over TLS was refused");
+                    }
+                },
+                (None, _) => gate.refuse_all(stream),
             }
             drop(held);
         });
@@ -277,6 +312,9 @@ impl Service<Request<Incoming>> for ConnectionEntry {
             ))));
         }
         parts.extensions.insert(self.caller);
+        if let Some(peer) = &self.peer {
+            parts.extensions.insert(peer.clone());
+        }
         Either::Right(self.router.call(Request::from_parts(parts, body)))
     }
 }

@@ -1,5 +1,6 @@
 //! Our own API, `/v1`; the contract is [`muster_common::api::v1`].
 
+mod cluster;
 mod cordons;
 mod drain;
 mod elsewhere;
@@ -35,6 +36,7 @@ pub(super) fn v1_routes() -> Router<App> {
         .route("/machines/{id}/forget", post(forget::forget_machine))
         .route("/machines/{id}/drain", get(drain::show_progress).post(drain::drain_machine))
         .route("/machines/{id}/drain/events", get(drain::follow_drain))
+        .route("/cluster/join", post(cluster::join_cluster))
         .route("/plan", get(lists::show_plan))
         .route("/inspect/machine", get(whole::show_machine))
         .route("/inspect/machines", get(whole::show_machines))
