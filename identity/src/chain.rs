@@ -152,6 +152,21 @@ pub fn verify_host_chain(
     Ok(host)
 }
 
+/// The same for a host that connects, be its certificate over or not: what it may ask then is the business of whoever answers it.
+pub fn verify_returning_host(
+    chain: &[CertificateDer<'_>],
+    bundle: &TrustBundle,
+    now: u64,
+) -> Result<HostCertificate, ChainError> {
+    match verify_host_chain(chain, bundle, PeerSide::Client, now) {
+        // By the last moment at which it counted.
+        Err(ChainError::Expired { not_after, .. }) => {
+            verify_host_chain(chain, bundle, PeerSide::Client, not_after)
+        }
+        looked => looked,
+    }
+}
+
 /// The host that shows this chain, and its authority, if that one's key has this pin. It is for a host that joins, which has nothing but a
 /// token, and shows that to servers alone: any other host of the cluster could keep it for itself.
 pub fn verify_pinned_chain(

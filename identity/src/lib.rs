@@ -34,7 +34,10 @@ pub use beginning::{
     BeginBasis, BeginDecision, BeginRefusal, BeginRequest, FIRST_AUTHORITY, decide_beginning,
 };
 pub use certificate::{CertificateError, HostCertificate, renewal_due};
-pub use chain::{ChainError, PeerSide, TrustBundle, verify_host_chain, verify_pinned_chain};
+pub use chain::{
+    ChainError, PeerSide, TrustBundle, verify_host_chain, verify_pinned_chain,
+    verify_returning_host,
+};
 pub use chance::{ChanceError, SerialNumber, draw_serial, draw_token};
 pub use credentials::{CredentialProblem, HostCredentials, PkiFile};
 pub use joining::{JoinBasis, JoinDecision, JoinGrant, JoinRequest, decide_join};

@@ -6,7 +6,8 @@
 
 use muster_common::machine::MachineId;
 use muster_common::pki::{
-    AuthorityState, HostRecord, HostRole, KeyHash, PkiChange, PkiKey, PkiRecord, StoredPki,
+    AuthorityNumber, AuthorityState, HostRecord, HostRole, KeyHash, PkiChange, PkiKey, PkiRecord,
+    StoredPki,
 };
 
 use crate::certificate::HostCertificate;
@@ -26,6 +27,8 @@ pub struct RenewalBasis {
 pub enum RenewalDecision {
     /// It gets one of this life, once the change is carried out.
     Renew {
+        /// The part that it has by now.
+        role: HostRole,
         /// The life of the certificate.
         validity: Validity,
         /// The change of records.
@@ -58,9 +61,10 @@ pub fn authorize_host(
     check_key(certificate.name.machine(), certificate.key, host).map(|host| host.role)
 }
 
-/// Decides about a request for the next certificate for the same key.
+/// Decides about a request for the next certificate for the same key, of a host that says which authority is the newest it believes.
 pub fn decide_renewal(
     certificate: &HostCertificate,
+    believes: AuthorityNumber,
     basis: &RenewalBasis,
     now: u64,
 ) -> RenewalDecision {
@@ -74,9 +78,13 @@ pub fn decide_renewal(
     let mut change = PkiChange::default();
     change.guard_record(PkiKey::State, Some(&basis.state));
     change.guard_record(PkiKey::Host(machine.clone()), basis.host.as_ref());
-    let host = HostRecord { not_after: validity.not_after, ..host };
+    let AuthorityState { current, next, .. } = basis.state.record;
+    // What it says of one that is not there yet says nothing of that one when it is.
+    let bundle = believes.min(next.unwrap_or(current).max(current));
+    let role = host.role;
+    let host = HostRecord { bundle, not_after: validity.not_after, ..host };
     change.writes.push(PkiRecord::Host(machine.clone(), host));
-    RenewalDecision::Renew { validity, change }
+    RenewalDecision::Renew { role, validity, change }
 }
 
 fn check_key<'a>(

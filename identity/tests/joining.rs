@@ -72,9 +72,9 @@ impl Player for Script {
             ["renew", machine, key] => {
                 let key = key.strip_prefix("key=").unwrap();
                 match self.records.renew(machine, key) {
-                    RenewalDecision::Renew { validity, change } => {
+                    RenewalDecision::Renew { role, validity, change } => {
                         assert!(self.records.commit(&change));
-                        format!("renewed until {}", validity.not_after)
+                        format!("renewed as {role} until {}", validity.not_after)
                     }
                     RenewalDecision::Refuse(refusal) => format!("refused: {refusal}"),
                 }

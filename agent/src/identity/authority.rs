@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use muster_common::api::join::{JoinAnswer, JoinMessage};
+use muster_common::api::join::{JoinAnswer, JoinMessage, RenewMessage};
 use muster_common::cluster_id::ClusterId;
 use muster_common::machine::MachineId;
 use muster_common::pki::{AuthorityNumber, AuthorityState, HostRole, PkiChange, StoredPki};
 use muster_common::text::FreeText;
 use muster_identity::{
     Authority, AuthorityCertificate, BeginBasis, BeginDecision, BeginRefusal, BeginRequest,
-    CertifiedName, FIRST_AUTHORITY, HostCredentials, JoinBasis, JoinDecision, JoinRequest,
-    JoinToken, OrderBasis, PublicKey, RequestError, TokenOrder, TrustBundle, Validity,
-    decide_beginning, decide_join, draw_serial, draw_token, make_signing_request, mint_token,
-    read_signing_request,
+    CertifiedName, FIRST_AUTHORITY, HostCertificate, HostCredentials, JoinBasis, JoinDecision,
+    JoinRequest, JoinToken, OrderBasis, PublicKey, RenewalBasis, RenewalDecision, RequestError,
+    TokenOrder, TrustBundle, Validity, decide_beginning, decide_join, decide_renewal, draw_serial,
+    draw_token, make_signing_request, mint_token, read_signing_request,
 };
 use muster_store::{CommitOutcome, Registry};
 use rustls::pki_types::CertificateDer;
@@ -163,6 +163,47 @@ impl ClusterAuthority {
                 chain: HostCredentials::chain_text(&chain),
                 bundle: TrustBundle::new(trusted.into_values().collect()).to_pem(),
                 authority_key: (grant.role == HostRole::Server).then(|| authority.key().to_pem()),
+            });
+        }
+        Err(MembershipError::Contended)
+    }
+
+    /// Issues a host's next certificate, if the key that it has shown is the one in its record.
+    pub async fn renew_host(
+        &self,
+        certificate: &HostCertificate,
+        message: &RenewMessage,
+    ) -> Result<JoinAnswer, MembershipError> {
+        let request = STANDARD.decode(&message.request).map_err(|_| RequestError::Unreadable)?;
+        let key = read_signing_request(&request)?;
+        if key.hash() != certificate.key {
+            return Err(MembershipError::OtherRequest);
+        }
+        let cluster = self.cluster().await?;
+        for _ in 0..ATTEMPTS {
+            let state = self.registry.authority_state().await?;
+            let state = state.ok_or(MembershipError::NoAuthority)?;
+            let trusted = self.trusted_authorities(&state.record).await?;
+            let authority = self.signing_authority(&state, &trusted)?;
+            let host = self.registry.host_record(certificate.name.machine()).await?;
+            let basis = RenewalBasis { state, host };
+            let now = self.wall.unix_seconds();
+            let (role, validity, change) =
+                match decide_renewal(certificate, message.believes, &basis, now) {
+                    RenewalDecision::Renew { role, validity, change } => (role, validity, change),
+                    RenewalDecision::Refuse(refusal) => return Err(refusal.into()),
+                };
+            if !self.is_written(&change).await? {
+                continue;
+            }
+            let name = &certificate.name;
+            let chain = issue_chain(&authority, name, role, &key, validity)?;
+            return Ok(JoinAnswer {
+                cluster,
+                role,
+                chain: HostCredentials::chain_text(&chain),
+                bundle: TrustBundle::new(trusted.into_values().collect()).to_pem(),
+                authority_key: None,
             });
         }
         Err(MembershipError::Contended)

@@ -4,8 +4,8 @@
 
 use muster_common::pki::AuthorityNumber;
 use muster_identity::{
-    AuthorityError, BeginRefusal, ChanceError, CredentialProblem, JoinRefusal, OrderRefusal,
-    RequestError, TokenError,
+    AccessRefusal, AuthorityError, BeginRefusal, ChanceError, CredentialProblem, JoinRefusal,
+    OrderRefusal, RequestError, TokenError,
 };
 use muster_store::RegistryError;
 
@@ -62,6 +62,14 @@ pub enum MembershipError {
     /// The host does not join.
     #[error(transparent)]
     Join(#[from] JoinRefusal),
+    /// The host is none of the cluster's any more.
+    #[error(transparent)]
+    Access(#[from] AccessRefusal),
+    /// The request for the next certificate is of another key.
+    #[error(
+        "the request for the next certificate is of another key than the certificate that was shown; to have another key, join anew with a token made by musterctl cluster token --replace"
+    )]
+    OtherRequest,
     /// The text is no token.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -78,7 +86,7 @@ pub enum MembershipError {
     Answer(#[source] CredentialProblem),
     /// The answer names authorities, and the token's is not among them.
     #[error(
-        "the server's answer does not name the authority that the token is for; nothing was written, so try again with a new token"
+        "the server's answer names none of the authorities that this host believes; nothing was written, so try again, at another server"
     )]
     OtherAuthority,
 }

@@ -4,8 +4,10 @@ mod authority;
 mod directory;
 mod error;
 mod joining;
+mod renewing;
 
 pub use authority::ClusterAuthority;
 pub use directory::{PkiDirectory, PkiError};
 pub use error::MembershipError;
 pub use joining::JoiningHost;
+pub use renewing::{RenewalError, RenewingHost};

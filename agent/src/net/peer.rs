@@ -4,10 +4,11 @@
 //! that is, a record says which anybody who may write to the store can forge, so this daemon asks no name, no address that
 //! is not the machine's as `list-machines` shows it, and none that means something on this machine: a record must not
 //! make it a way into what only it can reach. No answer leads further: there are no redirects. The connection is
-//! `muster_client`'s, and transport security between daemons has its place there ([`muster_client::Connect`]).
+//! `muster_client`'s, and is over TLS where this host has an identity: then the machine that is meant has to answer, whatever its record says.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use http::{Response, header};
 use muster_client::{ApiRequest, Client, ClientError, HeaderName, HeaderValue, Limits};
 use muster_common::machine::Machine;
 
+use super::tls::TlsIdentity;
 use crate::host::identity;
 
 /// Marks a request that comes from a daemon, which must not be passed on again.
@@ -94,12 +96,19 @@ pub trait Peers: Send + Sync {
 #[derive(Debug, Clone)]
 pub struct HostPeers {
     own: String,
+    identity: Option<TlsIdentity>,
 }
 
 impl HostPeers {
     /// The way from a machine with this address, as it registers itself.
     pub fn new(own: impl Into<String>) -> Self {
-        Self { own: own.into() }
+        Self { own: own.into(), identity: None }
+    }
+
+    /// The same over TLS: this host shows who it is, and the other has to.
+    #[must_use]
+    pub fn with_identity(self, identity: TlsIdentity) -> Self {
+        Self { identity: Some(identity), ..self }
     }
 }
 
@@ -110,13 +119,13 @@ impl Peers for HostPeers {
         machine: &Machine,
         path_and_query: &str,
     ) -> Result<Response<Body>, PeerError> {
-        send_get(machine, &self.own, path_and_query).await
+        send_get(machine, self, path_and_query).await
     }
 }
 
 async fn send_get(
     machine: &Machine,
-    own: &str,
+    HostPeers { own, identity }: &HostPeers,
     path_and_query: &str,
 ) -> Result<Response<Body>, PeerError> {
     let name = machine.id.to_string();
@@ -134,6 +143,16 @@ async fn send_get(
     let client = Client::new([address.into()], limits)
         .with_header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME))
         .with_header(HeaderName::from_static(FORWARDED), HeaderValue::from_static("1"));
+    let client = match identity {
+        Some(identity) => {
+            let connector = identity.connector_to(machine.id.clone()).map_err(|error| {
+                let source = std::io::Error::other(error);
+                PeerError::Connect { machine: name.clone(), api: api.clone(), source }
+            })?;
+            client.with_connector(Arc::new(connector))
+        }
+        None => client,
+    };
     let answer = client.send(&ApiRequest::get(path_and_query)).await.map_err(|error| {
         let machine = name.clone();
         match error {

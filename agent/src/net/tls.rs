@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use muster_client::{ByteStream, Connect, Connecting, Route, SocketConnector};
 use muster_common::machine::MachineId;
-use muster_common::pki::KeyHash;
+use muster_common::pki::{HostRole, KeyHash};
 use muster_identity::{
     ChainError, HostCertificate, HostCredentials, PeerSide, TrustBundle, verify_host_chain,
-    verify_pinned_chain,
+    verify_pinned_chain, verify_returning_host,
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -80,7 +80,7 @@ impl TlsIdentity {
 
     /// The side of a server. A client may show who it is, and need not: one that is about to join cannot.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let look = HostLook { identity: self.clone(), expected: None };
+        let look = HostLook { identity: self.clone(), expected: ExpectedPeer::Client };
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&version::TLS13])?
             .with_client_cert_verifier(Arc::new(look))
@@ -92,7 +92,16 @@ impl TlsIdentity {
 
     /// The way to another host, which has to show that it is this machine.
     pub fn connector_to(&self, machine: MachineId) -> Result<SecureConnector, TlsError> {
-        let look = HostLook { identity: self.clone(), expected: Some(machine) };
+        self.connector_with(ExpectedPeer::Machine(machine))
+    }
+
+    /// The way to a host that has to show that it is a server, whichever.
+    pub fn connector_to_server(&self) -> Result<SecureConnector, TlsError> {
+        self.connector_with(ExpectedPeer::Server)
+    }
+
+    fn connector_with(&self, expected: ExpectedPeer) -> Result<SecureConnector, TlsError> {
+        let look = HostLook { identity: self.clone(), expected };
         let config = client_builder(look)?.with_client_cert_resolver(Arc::new(self.clone()));
         Ok(SecureConnector::new(config))
     }
@@ -195,12 +204,22 @@ where
     Ok((stream, TlsPeer(peer)))
 }
 
+/// Who has to be at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ExpectedPeer {
+    /// Any host of the cluster that connects, be its certificate over or not.
+    Client,
+    /// This machine.
+    Machine(MachineId),
+    /// Any server: what it says of authorities is believed.
+    Server,
+}
+
 /// The look at a host of the cluster, on either side.
 #[derive(Debug)]
 struct HostLook {
     identity: TlsIdentity,
-    /// The machine that has to be there; `None`: any.
-    expected: Option<MachineId>,
+    expected: ExpectedPeer,
 }
 
 /// The look of a host that joins at a server.
@@ -215,16 +234,23 @@ impl HostLook {
         &self,
         first: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
-        side: PeerSide,
     ) -> Result<(), rustls::Error> {
-        let now = self.identity.wall.unix_seconds();
-        let chain = whole_chain(first, rest);
-        let found = verify_host_chain(&chain, &self.identity.current().bundle, side, now);
+        let (chain, now) = (whole_chain(first, rest), self.identity.wall.unix_seconds());
+        let shown = self.identity.current();
+        let found = if self.expected == ExpectedPeer::Client {
+            verify_returning_host(&chain, &shown.bundle, now)
+        } else {
+            verify_host_chain(&chain, &shown.bundle, PeerSide::Server, now)
+        };
         let found = found.map_err(refuse_chain)?;
+        let machine = found.name.machine().clone();
         match &self.expected {
-            Some(expected) if expected != found.name.machine() => {
-                let (found, expected) = (found.name.machine().clone(), expected.clone());
-                Err(refuse_chain(ChainError::AnotherMachine { found, expected }))
+            ExpectedPeer::Machine(expected) if *expected != machine => {
+                let expected = expected.clone();
+                Err(refuse_chain(ChainError::AnotherMachine { found: machine, expected }))
+            }
+            ExpectedPeer::Server if found.role != HostRole::Server => {
+                Err(refuse_chain(ChainError::NotAServer { machine }))
             }
             _ => Ok(()),
         }
@@ -270,7 +296,7 @@ impl ServerCertVerifier for HostLook {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check(first, rest, PeerSide::Server).map(|()| ServerCertVerified::assertion())
+        self.check(first, rest).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -349,7 +375,7 @@ impl ClientCertVerifier for HostLook {
         rest: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.check(first, rest, PeerSide::Client).map(|()| ClientCertVerified::assertion())
+        self.check(first, rest).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -1,4 +1,4 @@
-//! The words of a host that joins, and of the server that answers it.
+//! The words of a host that joins or has its certificate renewed, and of the server that answers it.
 //!
 //! They are said over a connection whose other end has shown the authority that the token names, and over no other: the message holds the
 //! token's secret, and the answer to a server the authority's key. Neither is shown by `Debug`.
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster_id::ClusterId;
 use crate::machine::MachineId;
-use crate::pki::HostRole;
+use crate::pki::{AuthorityNumber, HostRole};
 
 /// A host asks to join.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,17 @@ pub struct JoinMessage {
     pub cluster: Option<ClusterId>,
 }
 
-/// It has joined.
+/// A host asks for its next certificate, over a connection on which it has shown the one it has, be that over or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewMessage {
+    /// Its request for a certificate, of the same key: DER in base64.
+    pub request: String,
+    /// The newest authority that it believes.
+    pub believes: AuthorityNumber,
+}
+
+/// It has joined, or has its next certificate.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinAnswer {
     /// The cluster.

@@ -184,7 +184,7 @@ impl PaperRecords {
             validity: Validity::of_host(START),
         };
         let basis = RenewalBasis { state: self.state().unwrap(), host: self.host(&machine) };
-        decide_renewal(&certificate, &basis, self.now)
+        decide_renewal(&certificate, 1, &basis, self.now)
     }
 
     pub(crate) fn begin(&mut self, machine: &str, options: &Options) -> String {

@@ -37,6 +37,7 @@ pub(super) fn v1_routes() -> Router<App> {
         .route("/machines/{id}/drain", get(drain::show_progress).post(drain::drain_machine))
         .route("/machines/{id}/drain/events", get(drain::follow_drain))
         .route("/cluster/join", post(cluster::join_cluster))
+        .route("/cluster/renew", post(cluster::renew_certificate))
         .route("/plan", get(lists::show_plan))
         .route("/inspect/machine", get(whole::show_machine))
         .route("/inspect/machines", get(whole::show_machines))
