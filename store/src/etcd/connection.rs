@@ -173,7 +173,7 @@ impl Connection {
     async fn borrow_client_within(&self, deadline: Duration) -> Result<BorrowedClient, EtcdError> {
         let turn = {
             let current = self.lock_current();
-            let turn = current.turns.turn();
+            let turn = current.turns.current_turn();
             if let Some(client) = current.client.clone() {
                 return Ok(BorrowedClient { client, turn });
             }
@@ -198,7 +198,7 @@ impl Connection {
             }
         };
         let mut current = self.lock_current();
-        if current.turns.turn() == turn {
+        if current.turns.current_turn() == turn {
             current.client = Some(client.clone());
         }
         Ok(BorrowedClient { client, turn })
@@ -219,13 +219,13 @@ impl Connection {
 
     /// Says that the endpoint whose turn it is is of no use.
     pub(super) fn mark_current_failed(&self) {
-        let turn = self.lock_current().turns.turn();
+        let turn = self.lock_current().turns.current_turn();
         self.next_turn(turn);
     }
 
     fn mark_answered(&self, turn: usize) {
         let mut current = self.lock_current();
-        if current.turns.turn() == turn {
+        if current.turns.current_turn() == turn {
             current.turns.note_answer();
             current.unanswered = Unanswered::default();
         }
@@ -234,7 +234,7 @@ impl Connection {
     /// A call was dropped by its caller before its time was over.
     fn on_call_dropped(&self, turn: usize, began: Instant) {
         let mut current = self.lock_current();
-        if current.turns.turn() != turn {
+        if current.turns.current_turn() != turn {
             return;
         }
         current.unanswered.add(began, Instant::now());
@@ -255,11 +255,11 @@ impl Connection {
     fn next_turn(&self, turn: usize) {
         let mut current = self.lock_current();
         // Several calls fail together when an endpoint does; that is one reason to go on, not several.
-        if current.turns.turn() == turn {
+        if current.turns.current_turn() == turn {
             current.turns.give_up(Instant::now());
             current.client = None;
             current.unanswered = Unanswered::default();
-            self.turns.send_replace(current.turns.turn());
+            self.turns.send_replace(current.turns.current_turn());
         }
     }
 

@@ -33,7 +33,7 @@ impl EndpointTurns {
     }
 
     /// The turn, which grows with each endpoint that is given up.
-    pub(super) fn turn(&self) -> usize {
+    pub(super) fn current_turn(&self) -> usize {
         self.turn
     }
 
@@ -100,7 +100,7 @@ mod tests {
             match letter {
                 'x' => {
                     turns.give_up(now);
-                    asked.push(turns.endpoint_of(turns.turn()));
+                    asked.push(turns.endpoint_of(turns.current_turn()));
                 }
                 'a' => turns.note_answer(),
                 _ => now += Duration::from_secs(1),
