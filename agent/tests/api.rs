@@ -31,6 +31,8 @@ mod joining;
 mod journal;
 #[path = "api/reboot.rs"]
 mod reboot;
+#[path = "api/renewing.rs"]
+mod renewing;
 #[path = "api/starts.rs"]
 mod starts;
 mod support;

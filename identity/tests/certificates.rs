@@ -310,3 +310,47 @@ fn each_thing_that_is_wrong_with_an_identity_on_a_disk_has_its_own_sentence() {
         assert!(!said.contains("PRIVATE"), "{said}");
     }
 }
+
+/// An authority's certificate that somebody made who has its key, without what ours forbid themselves.
+fn unbounded_authority() -> (AuthorityCertificate, rcgen::CertificateParams, rcgen::KeyPair) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, CLUSTER.to_string());
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Muster authority 1");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let made = params.self_signed(&key).unwrap();
+    (AuthorityCertificate::from_der(made.der()).unwrap(), params, key)
+}
+
+/// A certificate by it, with these names.
+fn signed_by(
+    params: &rcgen::CertificateParams,
+    key: &rcgen::KeyPair,
+    names: &[&str],
+) -> CertificateDer<'static> {
+    let mut host = rcgen::CertificateParams::default();
+    host.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, "server");
+    let name = |name: &&str| rcgen::SanType::DnsName((*name).try_into().unwrap());
+    host.subject_alt_names = names.iter().map(name).collect();
+    let issuer = rcgen::Issuer::from_params(params, key);
+    host.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der().clone()
+}
+
+#[test]
+fn an_authority_without_bounds_is_believed_of_its_own_cluster_and_of_one_name_at_a_time() {
+    let (authority, params, key) = unbounded_authority();
+    let bundle = TrustBundle::new(vec![authority]);
+    let look = |names: &[&str]| {
+        let chain = [signed_by(&params, &key, names)];
+        verify_host_chain(&chain, &bundle, PeerSide::Server, NOW)
+    };
+    let (ours, theirs) = (named("m1", CLUSTER).to_string(), named("m1", OTHER).to_string());
+    look(&[&ours]).unwrap();
+    assert!(matches!(look(&[&theirs]), Err(ChainError::NotTrusted(_))));
+    for names in
+        [&[ours.as_str(), &theirs][..], &[ours.as_str(), "example.org"], &[], &["example.org"]]
+    {
+        assert!(matches!(look(names), Err(ChainError::Certificate(_))), "{names:?}");
+    }
+}

@@ -76,6 +76,11 @@ pub enum MembershipError {
     /// The request for a certificate is none.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// Nobody can be asked.
+    #[error(
+        "none of the cluster's servers is known to be there; its certificate is renewed once one is"
+    )]
+    NoServer,
     /// Others kept changing the same records.
     #[error(
         "the records of who belongs to the cluster kept changing while they were written; try again"

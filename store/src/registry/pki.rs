@@ -12,7 +12,7 @@ use muster_common::pki::{
 };
 use serde::de::DeserializeOwned;
 
-use super::pki_records::{TOKENS, decode_record, encode_record, key_text, parse_key};
+use super::pki_records::{HOSTS, TOKENS, decode_record, encode_record, key_text, parse_key};
 use super::{Registry, RegistryError};
 use crate::store::{CommitOutcome, Guard, KeyValue, Op, Range};
 
@@ -52,15 +52,31 @@ impl Registry {
     pub async fn join_records(
         &self,
     ) -> Result<BTreeMap<TokenId, StoredPki<JoinRecord>>, RegistryError> {
-        let mut tokens = BTreeMap::new();
-        for found in self.list(TOKENS).await? {
-            let below = found.key.strip_prefix(&*self.prefix).unwrap_or(&found.key);
-            let Some(Ok(PkiKey::Join(id))) = parse_key(below) else { continue };
+        self.list_pki(TOKENS, |key| if let PkiKey::Join(id) = key { Some(id) } else { None }).await
+    }
+
+    /// All hosts that can be read.
+    pub async fn host_records(
+        &self,
+    ) -> Result<BTreeMap<MachineId, StoredPki<HostRecord>>, RegistryError> {
+        let machine = |key| if let PkiKey::Host(machine) = key { Some(machine) } else { None };
+        self.list_pki(HOSTS, machine).await
+    }
+
+    async fn list_pki<K: Ord, R: DeserializeOwned>(
+        &self,
+        below: &str,
+        name: impl Fn(PkiKey) -> Option<K>,
+    ) -> Result<BTreeMap<K, StoredPki<R>>, RegistryError> {
+        let mut records = BTreeMap::new();
+        for found in self.list(below).await? {
+            let key = found.key.strip_prefix(&*self.prefix).unwrap_or(&found.key);
+            let Some(name) = parse_key(key).and_then(Result::ok).and_then(&name) else { continue };
             if let Ok(record) = decode_record(&found.value) {
-                tokens.insert(id, StoredPki { record, revision: found.mod_revision });
+                records.insert(name, StoredPki { record, revision: found.mod_revision });
             }
         }
-        Ok(tokens)
+        Ok(records)
     }
 
     /// Carries a change out if every record is as it was when it was decided; a conflict is to be decided anew.

@@ -186,6 +186,8 @@ pub(crate) async fn of_two_that_join_by_one_token_one_is_written(bed: &Bed) {
         let host = registry.host_record(&machine.parse().unwrap()).await.unwrap();
         assert_eq!(host.is_some(), is_in, "{machine}");
     }
+    let winner = if first { "m1" } else { "m2" };
+    assert!(registry.host_records().await.unwrap().into_keys().eq([winner.parse().unwrap()]));
 }
 
 pub(crate) async fn a_host_nobody_can_read_is_no_stranger(bed: &Bed) {
