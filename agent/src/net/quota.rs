@@ -27,6 +27,13 @@ pub enum Caller {
     Network(IpAddr),
 }
 
+/// The user of this machine at the other end of the unix socket. Handlers find it among a request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalUser {
+    /// The number; 0: root.
+    pub uid: u32,
+}
+
 /// The shares of a daemon that clients may hold beyond a connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Quotas {

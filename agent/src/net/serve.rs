@@ -33,7 +33,7 @@ use super::door::{self, Refused};
 use super::gate::{ConnectionPlace, Gate};
 use super::limits::Limits;
 use super::listen::{Sockets, Tcp};
-use super::quota::{Caller, PeerCounts};
+use super::quota::{Caller, LocalUser, PeerCounts};
 use super::tls::{self, TlsPeer};
 use crate::http::error::json;
 use crate::http::{App, api_router, no_sniffing, router_for};
@@ -79,6 +79,8 @@ struct ConnectionEntry {
     arrival: Option<(Arrival, Arc<Names>)>,
     /// Over TLS: the host at the other end.
     peer: Option<TlsPeer>,
+    /// On the unix socket: the user at the other end.
+    user: Option<LocalUser>,
 }
 
 /// Serves until `shutdown`, then until what is under way is answered.
@@ -154,11 +156,17 @@ impl Server {
             caller: Caller::Local,
             arrival: None,
             peer: None,
+            user: None,
         };
         // Cancel-safe: a connection that was not accepted stays in the queue.
         while let Some(accepted) = self.shutdown.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => self.enter_connection(stream, None, &gate, entry.clone(), ()),
+                Ok((stream, _)) => {
+                    // Whom the kernel does not name may do what anybody may.
+                    let user = stream.peer_cred().ok().map(|user| LocalUser { uid: user.uid() });
+                    let entry = ConnectionEntry { user, ..entry.clone() };
+                    self.enter_connection(stream, None, &gate, entry, ());
+                }
                 Err(error) => gate.note_failure(&error, ACCEPT_RETRY).await,
             }
         }
@@ -194,6 +202,7 @@ impl Server {
                 caller,
                 arrival: Some((arrival, Arc::clone(&self.names))),
                 peer: None,
+                user: None,
             };
             self.enter_connection(stream, secured.clone(), &gate, entry, place);
         }
@@ -312,6 +321,9 @@ impl Service<Request<Incoming>> for ConnectionEntry {
             ))));
         }
         parts.extensions.insert(self.caller);
+        if let Some(user) = self.user {
+            parts.extensions.insert(user);
+        }
         if let Some(peer) = &self.peer {
             parts.extensions.insert(peer.clone());
         }

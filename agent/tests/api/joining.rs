@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use muster_client::{Client, ClientError, Limits as ClientLimits, Route};
-use muster_common::api::join::{JoinAnswer, JoinMessage};
+use muster_common::api::join::{
+    BeginAnswer, BeginMessage, JoinAnswer, JoinMessage, TokenAnswer, TokenMessage,
+};
 use muster_common::cluster_id::ClusterId;
 use muster_common::errors::error_chain;
 use muster_common::pki::{HostRole, PkiChange, PkiKey};
@@ -17,6 +19,7 @@ use muster_identity::{
 use musterd::config::ServedParts;
 use musterd::identity::{ClusterAuthority, JoiningHost, MembershipError, PkiDirectory};
 use musterd::net::listen::{Sockets, Tcp};
+use musterd::net::quota::LocalUser;
 use musterd::net::serve::serve;
 use musterd::net::tls::{SecureConnector, TlsIdentity};
 use musterd::stdx::disk::{Disk, DiskEntry, HostDisk};
@@ -457,4 +460,82 @@ async fn an_answer_that_does_not_belong_to_the_host_is_not_written() {
     assert!(matches!(refused, MembershipError::Answer(CredentialProblem::OtherCluster { .. })));
     assert!(host.credentials().is_none());
     host.prepare(&token).accept_answer(&ours).unwrap();
+}
+
+fn token_message() -> TokenMessage {
+    TokenMessage {
+        role: HostRole::Agent,
+        ttl_seconds: 3600,
+        uses: 1,
+        replaces: None,
+        by: "ann".parse().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn root_begins_a_cluster_and_invites_on_the_unix_socket() {
+    let cluster = cluster().await;
+    cluster.registry.establish_cluster_identity().await.unwrap();
+    let server = Host::new("n1");
+    let app = cluster.app.clone().with_authority(server.authority(&cluster.registry));
+    let directory = tempfile::tempdir().unwrap();
+    let socket = connections::listen_locally(app, Limits::default(), directory.path());
+    let route = Route::from(muster_client::Endpoint::Unix(socket));
+    let local = Client::new([route], ClientLimits::default());
+    let by = "ann".parse().unwrap();
+    let begun: Result<BeginAnswer, _> =
+        local.post_json("/v1/cluster/init", &BeginMessage { by }).await;
+    if !rustix::process::geteuid().is_root() {
+        assert!(begun.unwrap_err().to_string().contains("use sudo"));
+        return;
+    }
+    let begun = begun.unwrap();
+    let own = server.credentials().unwrap();
+    assert_eq!(
+        (begun.machine, begun.not_after),
+        (server.machine.clone(), own.own_certificate().validity.not_after)
+    );
+    let made: TokenAnswer = local.post_json("/v1/cluster/token", &token_message()).await.unwrap();
+    let token: JoinToken = made.token.parse().unwrap();
+    assert_eq!(token.pin, begun.pin);
+    let record = cluster.registry.join_record(token.id).await.unwrap().unwrap().record;
+    assert_eq!(&*record.by, "ann");
+    // By that token a machine joins.
+    let address = serve_over_tls(&cluster, &server, &own).await;
+    Host::new("n2").join(&made.token, address).await.unwrap();
+    let wrong = TokenMessage { uses: 0, ..token_message() };
+    let refused = local.post_json::<_, TokenAnswer>("/v1/cluster/token", &wrong).await.unwrap_err();
+    assert!(refused.to_string().contains("1 to 1000 machines"), "{refused}");
+}
+
+#[tokio::test]
+async fn nobody_else_begins_or_invites() {
+    let begun = Begun::new().await;
+    let app = begun.cluster.app.clone();
+    let app = app.with_authority(begun.server.authority(&begun.cluster.registry));
+    let router = api_router(app.clone());
+    for (path, body) in [
+        ("/v1/cluster/init", json!({})),
+        ("/v1/cluster/token", serde_json::to_value(token_message()).unwrap()),
+    ] {
+        for (user, said) in [(Some(1000), "user 1000 asks; use sudo"), (None, "on the unix socket")]
+        {
+            let mut request = Request::post(path)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Body::from(body.to_string()))
+                .unwrap();
+            if let Some(uid) = user {
+                request.extensions_mut().insert(LocalUser { uid });
+            }
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            assert!(text.contains(said), "{path}: {text}");
+        }
+        // A host of the cluster is not root on any other.
+        let host = client_of(&begun.server.credentials().unwrap(), "n1", begun.address);
+        let refused = host.post_json::<_, Value>(path, &body).await.unwrap_err().to_string();
+        assert!(refused.contains("may read and change nothing"), "{refused}");
+    }
 }

@@ -1,6 +1,14 @@
-//! The words of a host that joins or has its certificate renewed, and of the server that answers it.
+//! The words of a host that joins or has its certificate renewed, and of the server that answers it; and of root who begins a cluster and
+//! lets others join.
 //!
-//! They are said over a connection whose other end has shown the authority that the token names, and over no other: the message holds the
+//! | request | body | answer | who |
+//! | --- | --- | --- | --- |
+//! | `POST /v1/cluster/init` | [`BeginMessage`] | 200 [`BeginAnswer`] | root, on the unix socket |
+//! | `POST /v1/cluster/token` | [`TokenMessage`] | 200 [`TokenAnswer`] | root, on the unix socket |
+//! | `POST /v1/cluster/join` | [`JoinMessage`] | 200 [`JoinAnswer`] | anybody, over TLS |
+//! | `POST /v1/cluster/renew` | [`RenewMessage`] | 200 [`JoinAnswer`] | a host, over TLS |
+//!
+//! Those of hosts are said over a connection whose other end has shown the authority that the token names, and over no other: the message holds the
 //! token's secret, and the answer to a server the authority's key. Neither is shown by `Debug`.
 
 use std::fmt;
@@ -9,7 +17,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster_id::ClusterId;
 use crate::machine::MachineId;
-use crate::pki::{AuthorityNumber, HostRole};
+use crate::pki::{AuthorityNumber, HostRole, KeyHash};
+use crate::text::FreeText;
+
+/// Root begins the cluster's authority on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeginMessage {
+    /// Who asks, for people.
+    #[serde(default)]
+    pub by: FreeText,
+}
+
+/// It has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeginAnswer {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// This machine, which is a server from now on.
+    pub machine: MachineId,
+    /// The hash of the authority's key, which tokens name.
+    pub pin: KeyHash,
+    /// When this machine's certificate ends, in Unix seconds.
+    pub not_after: u64,
+}
+
+/// Root has a join token made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenMessage {
+    /// The part of the hosts that join by it.
+    pub role: HostRole,
+    /// Its life in seconds.
+    pub ttl_seconds: u64,
+    /// The number of hosts that may join by it.
+    pub uses: u32,
+    /// The host that may come with another key than it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<MachineId>,
+    /// Who asks, for people.
+    #[serde(default)]
+    pub by: FreeText,
+}
+
+/// The token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenAnswer {
+    /// The whole of it, to be typed where a host joins.
+    pub token: String,
+}
 
 /// A host asks to join.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +114,12 @@ impl fmt::Debug for JoinMessage {
     }
 }
 
+impl fmt::Debug for TokenAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenAnswer").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for JoinAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinAnswer")
@@ -86,6 +148,7 @@ mod tests {
             bundle: String::new(),
             authority_key: Some("hush".to_owned()),
         };
-        assert!(!format!("{message:?} {answer:?}").contains("hush"));
+        let token = TokenAnswer { token: message.token.clone() };
+        assert!(!format!("{message:?} {answer:?} {token:?}").contains("hush"));
     }
 }

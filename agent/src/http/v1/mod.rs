@@ -36,6 +36,8 @@ pub(super) fn v1_routes() -> Router<App> {
         .route("/machines/{id}/forget", post(forget::forget_machine))
         .route("/machines/{id}/drain", get(drain::show_progress).post(drain::drain_machine))
         .route("/machines/{id}/drain/events", get(drain::follow_drain))
+        .route("/cluster/init", post(cluster::begin_cluster))
+        .route("/cluster/token", post(cluster::make_token))
         .route("/cluster/join", post(cluster::join_cluster))
         .route("/cluster/renew", post(cluster::renew_certificate))
         .route("/plan", get(lists::show_plan))
