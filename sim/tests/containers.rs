@@ -197,6 +197,11 @@ fn a_pause_by_hand_is_no_end_and_does_not_keep_a_stop_from_it() {
 }
 
 #[test]
+fn a_person_who_lets_a_container_go_on_keeps_no_stop_from_it() {
+    assert_eq!(stops_unheard(), 0);
+}
+
+#[test]
 fn what_a_person_removes_has_failed_and_what_a_person_starts_runs() {
     let mut bench = EngineBench::new();
     bench.write("a.container", &good());
@@ -335,6 +340,25 @@ fn starts_asked_after_stops() -> usize {
         bench.engine.take_starts().iter().filter(|start| start.asked > told).count()
     });
     starts.sum()
+}
+
+/// How often a paused container had not heard three seconds later that it is to stop, where a person lets it go on at one of many
+/// moments meanwhile.
+fn stops_unheard() -> usize {
+    let unheard = (0..60).filter(|moment| {
+        let mut bench = EngineBench::with_options(*moment, EngineOptions::default());
+        bench.write("a.container", &good());
+        bench.start("a.container");
+        bench.engine.with_model(|model| model.pause_by_hand(0)).unwrap();
+        bench.pass(1);
+        bench.begin_stop("a.container");
+        let end = bench.now + Duration::from_millis(*moment);
+        while bench.step(end) {}
+        bench.engine.with_model(EngineModel::unpause_all);
+        bench.pass(3);
+        bench.engine.is_running(&name("a.container"))
+    });
+    unheard.count()
 }
 
 /// A job that is under way.
@@ -580,6 +604,7 @@ fn a_rule_of_containers_that_is_left_out_is_noticed() {
     fails_without("lost-container-start-repeated", || {
         assert_eq!(starts_over_a_broken_line(), 1);
     });
+    fails_without("unpause-race-loses-signal", || assert_eq!(stops_unheard(), 0));
     fails_without("taken-job-begun-again", || assert_eq!(starts_with_engine_restarted(), 1));
     fails_without("removed-job-begun-again", || assert_eq!(starts_with_container_removed(), 1));
 }

@@ -238,6 +238,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("unasked-run-left-to-itself", 3000, CONVERGE, "that a container which somebody else has started is looked after as ours once it is wanted"),
     either("unheard-restart-repeated", 500, CONVERGE, "that a restart whose end nobody has heard is not made once more"),
     either("unheard-single-taken", 200, PLACING, "that what may not run twice is not taken from a machine that has not spoken of it"),
+    either("unpause-race-loses-signal", 10000, CONTAINERS, "that a paused container which somebody lets go on meanwhile is stopped all the same"),
     either("unread-states-taken-for-none", 200, MACHINE, "that a session begins with what the store has of the machine's units"),
     either("unreported-host-leaves", 500, REGISTRATION, "that a machine which goes down is taken at its word once it has said what runs on it"),
     either("untrue-record-kept", 200, REGISTRATION, "that a machine's record is written again when it is true no more"),
@@ -275,4 +276,5 @@ pub const BRANCHES: &[&str] = &[
     "state-is-back",
     "store-is-foreign",
     "store-was-full",
+    "unpaused-by-somebody-else",
 ];

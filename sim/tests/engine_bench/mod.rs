@@ -206,6 +206,15 @@ impl EngineBench {
         self.node.run_at(self.now);
     }
 
+    /// Begins a stop whose outcome nobody waits for.
+    pub(crate) fn begin_stop(&mut self, unit: &str) {
+        let (unit, runner) = (name(unit), Arc::clone(&self.runner));
+        self.node.spawn(async move {
+            let _ = runner.stop(&unit).await;
+        });
+        self.node.run_at(self.now);
+    }
+
     pub(crate) fn start(&mut self, unit: &str) -> StartOutcome {
         self.start_at(unit, 1)
     }

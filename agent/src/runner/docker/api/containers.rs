@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use muster_common::container::ContainerStatus;
+use muster_common::probe::{is_planted, reached};
 use muster_engine::container::unit::InspectedContainer;
 use muster_engine::container::{FoundContainer, Inspected, owner_by_labels};
 
@@ -14,6 +15,8 @@ use crate::runner::docker::context::DockerContext;
 
 /// The time for the removal of a container that somebody else has begun.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Attempts to send a signal to a container that somebody pauses and lets go on meanwhile.
+const SIGNAL_ATTEMPTS: u32 = 3;
 
 /// Looks at a container, by id or name. `None`: there is none.
 pub(crate) async fn inspect_container(
@@ -72,23 +75,32 @@ async fn wait_until_gone(
     }
 }
 
-/// Sends a signal. One that does not run gets none, which is no failure: its end is told otherwise.
+/// Sends a signal. One that does not run gets none, which is no failure: its end is told otherwise. One that is paused takes no signals, not
+/// even the last one, and is let go on first.
 pub(crate) async fn send_signal(
     context: &DockerContext,
     id: &str,
     signal: &str,
 ) -> Result<(), EngineError> {
     let client = context.engine.api_client();
-    match client.kill_container(id, signal).await {
-        Err(error) if error.is_conflict() => {
-            // A paused container takes no signals, not even the last one.
-            if inspect_container(context, id).await?.is_some_and(|found| found.paused) {
-                client.unpause_container(id).await?;
-                client.kill_container(id, signal).await?;
-            }
-            Ok(())
+    for _ in 0..SIGNAL_ATTEMPTS {
+        match client.kill_container(id, signal).await {
+            Err(error) if error.is_conflict() => {}
+            Err(error) if error.is_absent() => return Ok(()),
+            other => return other,
         }
-        Err(error) if error.is_absent() => Ok(()),
-        other => other,
+        let Some(found) = inspect_container(context, id).await? else { return Ok(()) };
+        if found.paused {
+            // Somebody else may have let it go on since, and then this is refused: the next attempt shows it.
+            match client.unpause_container(id).await {
+                Err(EngineError::Refused { .. }) if !is_planted("unpause-race-loses-signal") => {
+                    reached("unpaused-by-somebody-else");
+                }
+                outcome => outcome?,
+            }
+        } else if !matches!(found.seen, FoundContainer::Running(_)) {
+            return Ok(());
+        }
     }
+    Err(EngineError::new_refusal("it is paused again as often as it is let go on"))
 }
