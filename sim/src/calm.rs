@@ -209,12 +209,16 @@ fn check_running(
     // end is seen by `not-running`.
     let waits = unit.as_str().starts_with("spread@") && machine.notes.is_conflict_under_way();
     let settled = is.active.is_settled() && !machine.notes.is_under_way(unit) && !waits;
-    let told = state.is_some_and(|state| {
-        let is_same = state.active == is.active || is_container(unit) && is_told(&state, &is);
+    let told = state.as_ref().is_some_and(|state| {
+        let is_same = state.active == is.active || is_container(unit) && is_told(state, &is);
         is_same && (!settled || state.generation == place.generation)
     });
     if !told && !flaps {
-        let text = format!("{name} says of {unit}, which is {}, something else", is.active);
+        let says = state.map(|state| (state.active, state.generation, state.file));
+        let text = format!(
+            "{name} says of {unit}, which is {}, something else: {says:?} of {is:?}",
+            is.active
+        );
         found.push(("state-stale", text));
     }
 }
