@@ -128,6 +128,9 @@ impl UnitKind {
 /// The length of a run in which faults and users come as often as their mixes say.
 const SHORT_RUN: Micros = Micros::from_secs(500);
 
+/// The longest latency for which a user sets the shortest time to live (docs/configuration.md).
+const SHORT_LATENCY: Micros = Micros::from_millis(50);
+
 /// The pause between an end and the next start by a timer, in a short run: shorter than most faults last.
 const TICK: Micros = Micros::from_secs(7);
 /// The pause between two clients of a socket, in a short run.
@@ -166,6 +169,10 @@ impl Shape {
         }
         draw_pairs(chance, &mut units);
         draw_references(chance, &mut units);
+        let ttl_seconds = chance.pick_one(10, &[5, 5, 10, 10, 20, 60]);
+        let latency = Micros::from_millis(chance.pick_one(3, &[3, 20, 150]));
+        // A late message takes 1.2 s where others take 150 ms: two of them last longer than a lease of three seconds has left.
+        let ttl_seconds = if latency > SHORT_LATENCY { ttl_seconds.max(10) } else { ttl_seconds };
         Self {
             machines,
             members,
@@ -174,8 +181,8 @@ impl Shape {
             members_drift: if chance.happens_by_chance(500) { 0 } else { i64_within(chance, 2000) },
             compacts_every: chance
                 .pick_one(None, &[None, Some(Micros::from_secs(60)), Some(Micros::from_secs(300))]),
-            ttl_seconds: chance.pick_one(10, &[5, 5, 10, 10, 20, 60]),
-            latency: Micros::from_millis(chance.pick_one(3, &[3, 20, 150])),
+            ttl_seconds,
+            latency,
             drifts,
             units,
             slow_per_mille: chance.pick_one(0, &[50, 200]),
