@@ -125,7 +125,7 @@ pub const PLANTED: &[PlantedFault] = &[
     tested("late-leave-counts-for-next-boot", "sim/tests/store_rules::a_goodbye_of_the_boot_before_says_nothing_of_the_next", "that a goodbye which comes late is none of the next boot's"),
     either("late-listing-believed", 3000, "sim/tests/rules::a_wait_passes_over_a_listing_that_comes_late", "that a wait is told of nothing older than what it began on"),
     either("late-members-taken-for-leave", 200, LEADER, "that the leader's own late write of the members is nobody's leave"),
-    tested("late-once-given-up", "store/src/etcd/turns::the_only_endpoint_that_answers_has_another_turn_and_no_third", "that the only member which answers is asked once more when it is late"),
+    tested("late-once-given-up", "store/src/etcd/turns_tests::the_only_endpoint_that_answers_has_another_turn_and_no_third", "that the only member which answers is asked once more when it is late"),
     either("late-publication-overlooked", 3000, MACHINE, "that a state which a late write has brought back is withdrawn"),
     either("later-job-start-counts-as-this", 500, MACHINE, "that a job which was begun for a later start is not begun for an earlier one"),
     tested("lease-ended-under-a-note", DEPARTURE, "that a machine which notes that nobody could be told of its leave does not end its lease"),
