@@ -197,6 +197,11 @@ fn a_pause_by_hand_is_no_end_and_does_not_keep_a_stop_from_it() {
 }
 
 #[test]
+fn what_its_engine_took_along_is_started_again_though_somebody_clears_it_away() {
+    assert_eq!(state_after_cleared_away(), "active");
+}
+
+#[test]
 fn a_person_who_lets_a_container_go_on_keeps_no_stop_from_it() {
     assert_eq!(stops_unheard(), 0);
 }
@@ -340,6 +345,18 @@ fn starts_asked_after_stops() -> usize {
         bench.engine.take_starts().iter().filter(|start| start.asked > told).count()
     });
     starts.sum()
+}
+
+/// The state of a container that its engine took along, and that somebody cleared away before the daemon saw the engine again.
+fn state_after_cleared_away() -> String {
+    let mut bench = bench_with_unit();
+    bench.engine.set_line(false);
+    bench.engine.with_model(|model| model.restart_engine(Duration::from_millis(100)));
+    bench.pass(1);
+    bench.engine.with_model(|model| model.remove_by_hand(0)).unwrap();
+    bench.engine.set_line(true);
+    bench.pass(20);
+    bench.active("a.container")
 }
 
 /// How often a paused container had not heard three seconds later that it is to stop, where a person lets it go on at one of many
@@ -585,6 +602,9 @@ fn a_rule_of_containers_that_is_left_out_is_noticed() {
         });
     }
     fails_without("called-off-start-goes-on", || assert_eq!(starts_asked_after_stops(), 0));
+    fails_without("cleared-away-counts-as-failed", || {
+        assert_eq!(state_after_cleared_away(), "active");
+    });
     fails_without("cut-off-fetch-not-repeated", || {
         assert!(states_after_restarts_in_fetches().is_empty());
     });

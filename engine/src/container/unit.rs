@@ -342,9 +342,14 @@ impl ContainerUnit {
         if self.container.as_deref() != Some(id) {
             return;
         }
+        let session = self.ran_in.current_session();
+        let along = at.sessions.took_along_since(session);
         let Some(found) = found else {
             if !is_at_rest(self.life.current_phase()) {
-                self.live_on(at, LifeEvent::Gone, effects);
+                // What its engine took along and somebody then cleared away goes on as what lies there does.
+                let along = along && !is_planted("cleared-away-counts-as-failed");
+                let event = if along { LifeEvent::TakenAlong(None) } else { LifeEvent::Gone };
+                self.live_on(at, event, effects);
             }
             self.container = None;
             return;
@@ -368,10 +373,11 @@ impl ContainerUnit {
                 if !found.fault.is_empty() {
                     self.problem.clone_from(&found.fault);
                 }
-                let session = self.ran_in.current_session();
-                let along = at.sessions.took_along_since(session);
-                let event =
-                    if along { LifeEvent::TakenAlong(ended) } else { LifeEvent::Ended(ended) };
+                let event = if along {
+                    LifeEvent::TakenAlong(Some(ended))
+                } else {
+                    LifeEvent::Ended(ended)
+                };
                 self.live_on(at, event, effects);
             }
         }

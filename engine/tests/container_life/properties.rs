@@ -54,7 +54,8 @@ fn event() -> impl Strategy<Value = LifeEvent> {
         1 => Just(LifeEvent::Health(HealthState::Unhealthy)),
         4 => (code.clone(), any::<bool>())
             .prop_map(|(code, oom)| LifeEvent::Ended(Ended { code, oom })),
-        1 => code.prop_map(|code| LifeEvent::TakenAlong(Ended { code, oom: false })),
+        1 => proptest::option::of(code)
+            .prop_map(|code| LifeEvent::TakenAlong(code.map(|code| Ended { code, oom: false }))),
         1 => Just(LifeEvent::Gone),
         6 => Just(LifeEvent::Tick),
     ]

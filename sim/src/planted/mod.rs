@@ -63,6 +63,7 @@ pub const PLANTED: &[PlantedFault] = &[
     either("called-off-start-goes-on", 5000, CONTAINERS, "that a container that is told to stop while it is made is not started"),
     tested("campaign-unguarded", "sim/tests/store_rules::of_two_who_campaign_at_once_one_leads", "that only a vacant lead is taken"),
     either("changed-wish-forgotten", 200, MACHINE, "that a wish that changed while its unit was busy is carried out after"),
+    either("cleared-away-counts-as-failed", 5000, CONTAINERS, "that a container which its engine took along is started again though somebody clears it away"),
     either("clone-at-one-address-taken-for-ours", 200, REGISTRATION, "that a second daemon of one id is told apart by its boot"),
     either("cluster-not-remembered", 200, MACHINE, "that a machine remembers the cluster whose placements it carries out"),
     either("conflict-not-planned-again", 200, LEADER, "that a plan that was overtaken is made again"),

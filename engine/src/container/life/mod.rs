@@ -57,8 +57,8 @@ pub enum LifeEvent {
     Health(HealthState),
     /// It has ended.
     Ended(Ended),
-    /// It has ended because its engine did.
-    TakenAlong(Ended),
+    /// It has ended because its engine did; absent: and is not there any more.
+    TakenAlong(Option<Ended>),
     /// It is not there any more.
     Gone,
     /// Time has passed; see [`ContainerLife::next_deadline`].
@@ -155,8 +155,11 @@ impl ContainerLife {
                 life.phase = life.starting_phase(now);
                 life.step(now, LifeEvent::Started);
                 let along = was_taken_along;
-                let event =
-                    if along { LifeEvent::TakenAlong(ended) } else { LifeEvent::Ended(ended) };
+                let event = if along {
+                    LifeEvent::TakenAlong(Some(ended))
+                } else {
+                    LifeEvent::Ended(ended)
+                };
                 let actions = life.step(now, event);
                 life.hold_start(actions)
             }
@@ -407,24 +410,26 @@ impl ContainerLife {
 
     /// Its engine stopped and took it along, as a machine that reboots does: that is no end of its own, and `Restart=` is not
     /// asked. Work that was done by then is done, and a job that was begun is not begun again.
-    fn on_taken_along(&mut self, now: Duration, ended: Ended) -> Vec<ContainerAction> {
+    fn on_taken_along(&mut self, now: Duration, ended: Option<Ended>) -> Vec<ContainerAction> {
         let works = self.policy.service.kind != ServiceKind::Notify;
-        let done = works && judge::judge_end(&self.policy, ended) == LifeResult::Success;
+        // One that somebody has removed since says nothing of its end.
+        let result =
+            ended.map_or(LifeResult::Signal, |ended| judge::judge_end(&self.policy, ended));
+        let done = works && result == LifeResult::Success;
         match self.phase {
             Phase::Start { running: true, .. } | Phase::Running if self.memory.wanted && !done => {
-                self.memory.ended = Some(ended);
+                self.memory.ended = ended;
                 if self.policy.is_job && !is_planted("taken-job-begun-again") {
-                    let result = judge::judge_end(&self.policy, ended);
                     self.come_to_rest(RestState::Failed(result));
                     return Vec::new();
                 }
                 self.begin(now)
             }
             Phase::Stop { then, .. } => {
-                self.memory.ended = Some(ended);
+                self.memory.ended = ended;
                 self.on_stopped(now, then, LifeResult::Success)
             }
-            _ => self.on_end(now, Some(ended)),
+            _ => self.on_end(now, ended),
         }
     }
 
