@@ -177,7 +177,7 @@ fn advice_for(problem: &str, endpoint: &str) -> Option<&'static str> {
     } else {
         closed
     };
-    let table: [(&str, &str); 12] = [
+    let table: [(&str, &str); 13] = [
         (
             "certificate not valid for name",
             "the endpoint must be one of the names or addresses in its certificate",
@@ -190,7 +190,9 @@ fn advice_for(problem: &str, endpoint: &str) -> Option<&'static str> {
         // The alert may come too late to be read.
         ("connection closed", closed),
         ("broken pipe", closed),
+        // In the words of the system, or of the libraries in between.
         ("Connection reset by peer", reset),
+        ("connection reset", reset),
         ("KeyMismatch", "etcd.key_file is not the key of etcd.cert_file"),
         ("tls handshake eof", "if it does not speak TLS, its endpoint begins with http://"),
         ("InvalidContentType", "if it does not speak TLS, its endpoint begins with http://"),
@@ -244,4 +246,20 @@ fn describe(error: &Error) -> String {
         parts.retain(|part| part != "transport error");
     }
     parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_is_advised_on_in_the_words_of_whoever_tells_of_it() {
+        for problem in
+            ["Connection reset by peer (os error 104)", "connection error: connection reset"]
+        {
+            let advice = advice_for(problem, "http://127.0.0.1:2379").unwrap();
+            assert!(advice.contains("https://"), "{advice}");
+        }
+        assert_eq!(advice_for("something else", "http://127.0.0.1:2379"), None);
+    }
 }
